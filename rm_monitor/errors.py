@@ -1,0 +1,53 @@
+"""Errors that users may catch.
+
+::
+
+    RMMonitorError                 anything this package raises on purpose, apart from wrong arguments
+    |-- ScorerError                a reward model cannot be used, or did not give usable scores
+    |   `-- ScorerUnavailable      ... for now: a server is down or slow; the evaluation is skipped
+    |-- GenerationError            the checkpoint could not answer the prompts
+    |-- StoreError                 a file of ours cannot be used
+    |   `-- StoreLockedError       ... because another run is writing there
+    `-- UnsupportedSetupError      the distributed set-up cannot be served safely; the message has the way out
+
+Wrong arguments raise ``ValueError`` or ``TypeError`` where they are given: the message names the
+argument, the rule, the value that was got, and the way out.
+"""
+
+__all__ = [
+    "GenerationError",
+    "RMMonitorError",
+    "ScorerError",
+    "ScorerUnavailable",
+    "StoreError",
+    "StoreLockedError",
+    "UnsupportedSetupError",
+]
+
+
+class RMMonitorError(Exception):
+    """Base of everything this package raises on purpose, apart from wrong arguments."""
+
+
+class ScorerError(RMMonitorError):
+    """A reward model cannot be used, or did not give usable scores."""
+
+
+class ScorerUnavailable(ScorerError):
+    """A remote scorer is down or slow; the evaluation is skipped and the curve has a gap."""
+
+
+class GenerationError(RMMonitorError):
+    """The checkpoint could not answer the prompts."""
+
+
+class StoreError(RMMonitorError):
+    """A file of ours cannot be used."""
+
+
+class StoreLockedError(StoreError):
+    """Another run is writing to the same directory."""
+
+
+class UnsupportedSetupError(RMMonitorError):
+    """This distributed set-up cannot be served safely; the message has the way out."""
