@@ -1,0 +1,38 @@
+"""The mathematics: arrays in, arrays out. No files, no clock, no global random state, float64 throughout.
+
+Conventions: a table is ``(t, n)``, row = evaluation, column = prompt; nan is unknown and is left out and
+counted, never 0; shares are in [0, 1] (0.02 is 2 points); the same data and seed give the same answer.
+"""
+
+from rm_monitor.stats.best import BestChoice, best, choose
+from rm_monitor.stats.compare import outcome, win_probability
+from rm_monitor.stats.degradation import (
+    MIN_UNITS,
+    Detector,
+    Look,
+    degradation,
+    smallest_visible_drop,
+)
+from rm_monitor.stats.intervals import mean, paired_change, rate, share, win_prob, win_rate
+from rm_monitor.stats.pool import pool_scores, pool_temperature
+
+__all__ = [
+    "MIN_UNITS",
+    "BestChoice",
+    "Detector",
+    "Look",
+    "best",
+    "choose",
+    "degradation",
+    "mean",
+    "outcome",
+    "paired_change",
+    "pool_scores",
+    "pool_temperature",
+    "rate",
+    "share",
+    "smallest_visible_drop",
+    "win_prob",
+    "win_probability",
+    "win_rate",
+]

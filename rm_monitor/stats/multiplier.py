@@ -1,0 +1,59 @@
+"""The multiplier bootstrap: healthy runs made from this run's own residuals.
+
+Each replicate gives every prompt a random sign, the same at every evaluation, so that all looks of a run
+are resampled jointly. Signs and not Gaussians, and restudentised: measured false alarms at n=64
+fall from .063 to .040 on the same runs.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rm_monitor.types import FloatArray
+
+__all__ = ["largest", "resampled", "signs"]
+
+REPLICATES = 10_000
+
+
+@lru_cache(maxsize=2)
+def signs(seed: int, units: int, replicates: int = REPLICATES) -> NDArray[np.int8]:
+    """``(units, replicates)`` of -1 and 1, drawn from a private generator."""
+    drawn = np.random.default_rng(seed).integers(0, 2, (units, replicates), dtype=np.int8)
+    drawn = (drawn * 2 - 1).astype(np.int8)
+    drawn.setflags(write=False)  # it is shared by everyone who asks with the same seed
+    return drawn
+
+
+def resampled(influence: FloatArray, sign: NDArray[np.int8]) -> NDArray[np.float32]:
+    """``(t, replicates)`` sums of signed influences.
+
+    Args:
+        influence: ``(t, units)``.
+        sign: ``(units, replicates)``.
+    """
+    return influence.astype(np.float32) @ sign.astype(np.float32)
+
+
+def largest(
+    sums: NDArray[np.float32], weights: FloatArray, scale: FloatArray, units: int
+) -> NDArray[np.float32]:
+    """Largest studentised contrast of each replicate.
+
+    Args:
+        sums: ``(t, replicates)`` from `resampled`.
+        weights: ``(k, t)`` contrasts of rows.
+        scale: ``(k,)`` root of the sum of squares of each contrast's influences.
+        units: Independent units behind them.
+
+    Returns:
+        ``(replicates,)`` Student-t like; each replicate is divided by its own standard error, which is a
+        monotone map and so
+        can follow the maximum.
+    """
+    top: NDArray[np.float32] = ((weights / scale[:, None]).astype(np.float32) @ sums).max(axis=0)
+    room = np.maximum(units - top**2, np.float32(1e-6))
+    return top * np.sqrt(np.float32(units - 1) / room)

@@ -1,0 +1,117 @@
+"""The best evaluation of a run."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rm_monitor.stats import best, pool_scores
+
+
+def run(levels, n=200, seed=0):
+    rng = np.random.default_rng(seed)
+    return np.asarray(levels, dtype=float)[:, None] + rng.normal(size=n) + rng.normal(size=(len(levels), n))
+
+
+def test_a_clear_winner_is_chosen_without_doubt():
+    choice = best(run([0, 1, 3, 1]))
+    assert (choice.index, choice.p_best, choice.tied) == (2, 1.0, ())
+    assert choice.optimism < 0.001
+
+
+@given(st.integers(0, 40))
+@settings(max_examples=20, deadline=None)
+def test_it_has_the_highest_mean_pool_score(seed):
+    scores = run([0] * 5, n=30, seed=seed)
+    choice = best(scores)
+    np.testing.assert_allclose(choice.pool, pool_scores(scores).mean(axis=1))
+    assert choice.index == choice.pool.argmax()
+    assert 0 < choice.p_best <= 1
+
+
+def test_equals_are_tied_and_the_winner_reads_high():
+    choice = best(run([0] * 6))
+    assert len(choice.tied) == 5
+    assert choice.index not in choice.tied
+    assert choice.p_best < 0.7
+    assert 0.005 < choice.optimism < 0.05
+
+
+def test_the_truly_best_is_among_the_tied_in_95_of_100_runs():
+    """300 runs: it should be left out 15 times (sd 3.8)."""
+    levels = [0, 0.1, 0.2, 0.15, 0.1]
+    choices = [best(run(levels, n=100, seed=s)) for s in range(300)]
+    left_out = sum(2 not in (c.index, *c.tied) for c in choices)
+    assert left_out <= 27
+
+
+def test_optimism_is_about_how_much_the_highest_reads_too_high():
+    """Six equal rows: the winner's true pool score is 0.5."""
+    choices = [best(run([0] * 6, seed=s)) for s in range(100)]
+    too_high = np.mean([c.pool[c.index] - 0.5 for c in choices])
+    assert np.mean([c.optimism for c in choices]) == pytest.approx(too_high, rel=0.5)
+
+
+def test_only_an_eligible_row_is_chosen_or_tied():
+    choice = best(run([0, 3, 1, 1]), eligible=np.array([True, False, True, True]))
+    assert choice.index in (2, 3)
+    assert choice.tied == (5 - choice.index,)
+
+
+def test_exact_ties_go_to_the_headline_and_then_to_the_earliest():
+    scores = np.zeros((3, 20))
+    assert best(scores).index == 0
+    assert best(scores, ties=np.array([0.1, 0.3, 0.2])).index == 1
+    assert best(scores, ties=np.array([np.nan, 0.3, 0.3])).index == 1
+
+
+def test_missing_scores_do_not_make_a_row_better():
+    """A row that is unscored where prompts are hard is not better for that."""
+    rng = np.random.default_rng(0)
+    hard = np.linspace(-0.4, 0.4, 100)
+    outcomes = np.clip(0.5 + hard + 0.01 * rng.normal(size=(3, 100)), 0, 1)
+    outcomes[1] += 0.03
+    outcomes = np.clip(outcomes, 0, 1)
+    outcomes[0, :10] = np.nan
+    assert best(outcomes, pool=False).index == 1
+
+
+def test_a_row_without_scores_is_never_the_best():
+    scores = run([0, 9, 0])
+    scores[1] = np.nan
+    choice = best(scores)
+    assert choice.index != 1
+    assert np.isnan(choice.pool[1])
+
+
+def test_one_evaluation_is_the_best_of_itself():
+    choice = best(run([0]))
+    assert (choice.index, choice.p_best, choice.tied, choice.optimism) == (0, 1.0, (), 0.0)
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_a_prompt_or_two_give_a_choice_without_an_error(n):
+    assert best(run([0, 1, 2], n=n)).index in range(3)
+
+
+def test_copies_in_a_cluster_do_not_make_the_choice_surer():
+    few = run([0, 0.2, 0.1], n=30)
+    alone = best(few)
+    copies = best(np.repeat(few, 9, axis=1), clusters=np.repeat(np.arange(30), 9))
+    assert (copies.p_best, copies.tied) == (pytest.approx(alone.p_best, abs=1e-3), alone.tied)
+
+
+def test_the_same_seed_gives_the_same_answer():
+    a, b = (best(run([0, 0, 0]), seed=5) for _ in range(2))
+    assert (a.index, a.p_best, a.tied, a.optimism) == (b.index, b.p_best, b.tied, b.optimism)
+
+
+def test_a_choice_from_nothing_is_refused():
+    with pytest.raises(ValueError, match="`eligible` must leave a row"):
+        best(run([0, 1]), eligible=np.zeros(2, dtype=bool))
+    with pytest.raises(ValueError, match=r"`eligible` .* shape \(2,\)"):
+        best(run([0, 1]), eligible=np.ones(3, dtype=bool))
+    with pytest.raises(ValueError, match=r"`ties` .* shape \(3,\)"):
+        best(np.zeros((3, 5)), ties=np.zeros(2))
+    with pytest.raises(ValueError, match="one row an evaluation"):
+        best(np.zeros(5))
