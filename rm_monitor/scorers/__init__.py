@@ -1,0 +1,28 @@
+"""Reward models: whatever a user brings -> one number a completion, or one probability a pair.
+
+`load_scorer` is the door. A family is one file; `detect` tells them apart without running any code.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from rm_monitor.scorers.load import load_scorer
+
+if TYPE_CHECKING:
+    from rm_monitor.scorers.describe import Description
+    from rm_monitor.scorers.pointwise import PointwiseScorer
+
+__all__ = ["Description", "PointwiseScorer", "load_scorer"]
+
+_LAZY = {
+    "Description": "rm_monitor.scorers.describe",
+    "PointwiseScorer": "rm_monitor.scorers.pointwise",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name]), name)

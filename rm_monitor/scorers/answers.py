@@ -1,0 +1,69 @@
+"""What of an answer a reward model is shown: no reasoning block, and no control tokens spelled in text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+__all__ = ["ControlTokens", "strip_think"]
+
+_BREAK = "\u200b"  # a zero-width space: invisible to a reader, and it keeps a token's name from being one
+
+
+def strip_think(text: str) -> str:
+    """The answer without its reasoning.
+
+    What stands before the last ``</think>`` is reasoning (a template may have opened the block in the
+    prompt), and so is all that follows a ``<think>`` that never ends: an answer cut off while thinking is
+    empty.
+
+    Example:
+        >>> strip_think("<think>Four? Yes.</think> Four.")
+        'Four.'
+        >>> strip_think("<think>Let me see")
+        ''
+        >>> strip_think("Four.")
+        'Four.'
+    """
+    if "</think>" not in text and "<think>" not in text:
+        return text
+    after = text.rpartition("</think>")[2]
+    return after.partition("<think>")[0].strip()
+
+
+class ControlTokens:
+    """The tokens that structure a reward model's input, which a policy must not be able to write.
+
+    A completion that spells ``<|im_end|>`` would end its own turn, and could go on to praise itself as the
+    user (reward-model hijack). Control tokens are the special tokens and those added tokens that the chat
+    template writes; other added tokens (runs of blanks, HTML tags) are ordinary text.
+
+    Args:
+        tokenizer: The reward model's own.
+        template: Its chat template; empty if it has none.
+    """
+
+    def __init__(self, tokenizer: Any, template: str = "") -> None:
+        added = tokenizer.added_tokens_decoder
+        self.ids = frozenset(
+            index
+            for index, token in added.items()
+            if (token.special or token.content in template) and not token.content.isspace()
+        ) | frozenset(tokenizer.all_special_ids)
+        names = {added[i].content if i in added else tokenizer.convert_ids_to_tokens(i) for i in self.ids}
+        # Longest first, so that the name that is broken is the one the tokenizer would have found.
+        longest = sorted((name for name in names if len(name) > 1), key=len, reverse=True)
+        self._names = re.compile("|".join(map(re.escape, longest)) or r"(?!)")
+        if tokenizer.unk_token_id is not None:
+            self.ids -= {tokenizer.unk_token_id}  # any rare character may give one
+
+    def neutralise(self, text: str) -> str:
+        """The text with every control token's name broken by an invisible character."""
+        while (broken := self._names.sub(lambda m: m[0][0] + _BREAK + m[0][1:], text)) != text:
+            text = broken
+        return text
+
+    def count(self, ids: Sequence[int]) -> int:
+        """How many of the ids are control tokens."""
+        return sum(i in self.ids for i in ids)

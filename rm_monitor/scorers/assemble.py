@@ -1,0 +1,102 @@
+"""A pointwise scorer from a checkpoint, put together the same way for every decoder family."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rm_monitor.scorers import networks
+from rm_monitor.scorers.checkpoint import Checkpoint
+from rm_monitor.scorers.encodings import ChatEncoding, Encoding, PairEncoding, TextEncoding
+from rm_monitor.scorers.options import Options
+from rm_monitor.scorers.pointwise import Head, PointwiseScorer, Reader
+from rm_monitor.scorers.readers import HiddenReader
+from rm_monitor.types import Message
+
+__all__ = ["chat_encoding", "decoder_scorer", "encoding_for", "put_together"]
+
+
+def decoder_scorer(
+    checkpoint: Checkpoint,
+    options: Options,
+    *,
+    kind: str,
+    encoding: Encoding,
+    head: Head,
+    notes: Sequence[str] = (),
+) -> PointwiseScorer:
+    """A decoder read at some tokens by a head of ours.
+
+    Args:
+        checkpoint: Where the weights are.
+        options: What the user said.
+        kind: The family.
+        encoding: Its input format.
+        head: What reads the score.
+        notes: What a person should know.
+    """
+    model = networks.decoder(checkpoint, options)
+    identity = networks.identity_of(model, checkpoint.weights_digest(), checkpoint.config_digest())
+    return put_together(
+        name=options.name or checkpoint.name,
+        kind=kind,
+        options=options,
+        encoding=encoding,
+        reader=HiddenReader(model, identity),
+        head=head,
+        notes=notes,
+    )
+
+
+def chat_encoding(checkpoint: Checkpoint, options: Options) -> Encoding:
+    """The chat template of the reward model's own tokenizer, or the input format the user names."""
+    return encoding_for(networks.tokenizer_for(options, checkpoint), options, name=checkpoint.name)
+
+
+def encoding_for(
+    tokenizer: Any, options: Options, *, default: str = "chat", name: str = "the reward model"
+) -> Encoding:
+    """The input format the user names, else the family's default."""
+    match options.input_format or default:
+        case "text_pair":
+            return PairEncoding(tokenizer)
+        case "plain":
+            return TextEncoding(tokenizer, write=running_text, name="plain")
+        case _:
+            return ChatEncoding.of(tokenizer, template=options.chat_template, bos=options.bos, name=name)
+
+
+def put_together(
+    *,
+    name: str,
+    kind: str,
+    options: Options,
+    encoding: Encoding,
+    reader: Reader,
+    head: Head,
+    notes: Sequence[str] = (),
+) -> PointwiseScorer:
+    """The scorer, on the device its network is on."""
+    limit = networks.longest_input(reader.model.config, encoding.tokenizer)
+    device = next(reader.model.parameters()).device
+    head.to(device)
+    return PointwiseScorer(
+        name=name,
+        kind=kind,
+        formatter=options.formatter(encoding, limit=limit),
+        reader=reader,
+        head=head,
+        batcher=options.batcher(encoding.tokenizer),
+        device=device,
+        notes=notes,
+    )
+
+
+def running_text(messages: Sequence[Message], answer: str) -> str:
+    """Prompt and answer one after the other, as TRL trains on data without conversations.
+
+    Example:
+        >>> running_text([{"role": "user", "content": "The sky is"}], " blue.")
+        'The sky is blue.'
+    """
+    return "\n\n".join(m["content"] for m in messages) + answer

@@ -1,0 +1,107 @@
+"""Which kind of reward model a checkpoint is, from its config and the names of its tensors alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from rm_monitor.errors import ScorerError
+from rm_monitor.scorers.checkpoint import Checkpoint
+
+__all__ = ["KINDS", "TOLD", "detect"]
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+class Rule(NamedTuple):
+    """How one kind is recognised."""
+
+    kind: str
+    matches: Callable[[Mapping[str, Any], Shapes], bool]
+
+
+def _starts(shapes: Shapes, *prefixes: str) -> bool:
+    return all(any(name.startswith(prefix) for name in shapes) for prefix in prefixes)
+
+
+def _is(config: Mapping[str, Any], ending: str) -> bool:
+    return any(str(name).endswith(ending) for name in config.get("architectures") or ())
+
+
+def _is_encoder(config: Mapping[str, Any], shapes: Shapes) -> bool:
+    return _is(config, "ForSequenceClassification") and _starts(shapes, "classifier.")
+
+
+# Special heads first: several of them have a tensor that a plainer kind has too.
+RULES = (
+    Rule("pairrm", lambda c, s: _is(c, "PairRM") or "source_prefix_id" in c),
+    Rule("qrm", lambda c, s: _starts(s, "gating.") and "num_quantiles" in c),
+    Rule(
+        "armorm", lambda c, s: _starts(s, "gating.", "regression_layer.") and "reward_transform_matrix" in s
+    ),
+    Rule("ldl", lambda c, s: _starts(s, "regression_layer.", "gating_layer.")),
+    Rule("urm", lambda c, s: _starts(s, "score.", "weights.fc.") or _is(c, "ForUncertainRewardModel")),
+    Rule("inform", lambda c, s: _starts(s, "score.0.", "score.2.")),
+    Rule("grm", lambda c, s: _starts(s, "v_head.summary")),
+    Rule("ultrarm", lambda c, s: "regression_head.weight" in s),
+    Rule("beaver", lambda c, s: _is(c, "ForScore") and _starts(s, "score_head.")),
+    Rule("openrlhf", lambda c, s: "value_head_prefix" in c and f"{c['value_head_prefix']}.weight" in s),
+    Rule("bradley_terry", lambda c, s: "score.weight" in s),
+    Rule("text_pair", _is_encoder),
+)
+
+#: Kinds a causal checkpoint cannot be told from: the user names them.
+TOLD = {
+    "nemotron": "the logit of vocabulary entry 0 at the last token (Nemotron *-Reward-HF)",
+    "pair_preference": "which of two answers is better, A or B (RLHFlow pair-preference models)",
+    "implicit": "a DPO-trained policy, with `reference=` the model it started from",
+}
+
+KINDS = (*(rule.kind for rule in RULES), *TOLD)
+
+UNSUPPORTED = {
+    "InternLM2ForRewardModel": "its network is not in transformers: serve it (vLLM, SGLang) and give the URL",
+    "AutoModelForCausalLMWithValueHead": "TRL value-head models are for PPO, not for comparing answers",
+    "ForTokenClassification": "it rates steps, not answers (a process reward model)",
+}
+
+
+def detect(checkpoint: Checkpoint, *, kind: str | None = None) -> str:
+    """The kind of a reward model.
+
+    Args:
+        checkpoint: A model folder.
+        kind: What the user says it is; checked to be a kind there is.
+
+    Raises:
+        ValueError: If ``kind`` is not a known kind.
+        ScorerError: If it cannot be told, with the choices.
+    """
+    if kind is not None:
+        if kind not in KINDS:
+            raise ValueError(f"`kind` must be one of {', '.join(KINDS)}; got {kind!r}")
+        return kind
+    config = checkpoint.config
+    shapes = {name: tensor.shape for name, tensor in checkpoint.tensors.items()}
+    for name, reason in UNSUPPORTED.items():
+        if _is(config, name):
+            raise ScorerError(f"{checkpoint.name!r} ({name}) cannot be scored here: {reason}")
+    for rule in RULES:
+        if rule.matches(config, shapes):
+            return rule.kind
+    raise ScorerError(_undecided(checkpoint))
+
+
+def _undecided(checkpoint: Checkpoint) -> str:
+    architecture = ", ".join(checkpoint.config.get("architectures") or ()) or "no architecture named"
+    if not _is(checkpoint.config, "ForCausalLM") and not _is(checkpoint.config, "LMHeadModel"):
+        return (
+            f"{checkpoint.name!r} ({architecture}) has no reward head that is known here. "
+            f"Name its kind with `kind=` (one of {', '.join(KINDS)}), or give a function or a Scorer"
+        )
+    choices = "; ".join(f"{kind!r}: {meaning}" for kind, meaning in TOLD.items())
+    return (
+        f"{checkpoint.name!r} ({architecture}) has no reward head: it is a language model, and its "
+        "files do not tell "
+        f"how to read a score from it. If it is a reward model, say which with `kind=`: {choices}"
+    )

@@ -1,0 +1,212 @@
+"""Conversation -> token ids, in one call of the reward model's own tokenizer.
+
+Rendering to text and tokenising that text again is how scores go wrong: the template writes the
+beginning-of-sequence token and the tokenizer adds another.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, NamedTuple, Protocol
+
+from rm_monitor.errors import ScorerError
+from rm_monitor.types import Message
+
+__all__ = ["ChatEncoding", "Encoded", "Encoding", "PairEncoding", "TextEncoding", "freeze_dates", "own_copy"]
+
+Bos = Literal["template", "one", "none"]
+
+# Templates that print today's date would score a candidate and its reference differently on different days.
+TODAY = datetime(2024, 7, 26)  # the date Llama 3.1's own template falls back on
+_NOW = re.compile(r"strftime_now\(\s*(['\"])(?P<format>[^'\"]*)\1\s*\)")
+
+
+class Encoded(NamedTuple):
+    """Token ids and, for encoders, which of the two texts each belongs to."""
+
+    ids: tuple[int, ...]
+    types: tuple[int, ...] | None = None
+
+
+class Encoding(Protocol):
+    """A reward model's input format."""
+
+    @property
+    def tokenizer(self) -> Any:
+        """The reward model's own tokenizer."""
+
+    @property
+    def template(self) -> str:
+        """The text of the template, where control tokens are looked for."""
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """What the ids depend on."""
+
+    def __call__(self, messages: Sequence[Message], answer: str) -> Encoded:
+        """The ids of a conversation whose last turn is the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatEncoding:
+    """The tokenizer's own chat template, without generation prompt.
+
+    Attributes:
+        tokenizer: The reward model's own.
+        template: Its chat template, dates frozen.
+        bos: ``template`` leaves the ids as the template gives them; ``one`` and ``none`` force the number of
+            beginning-of-sequence tokens (FsfairX and the RLHFlow pair model were trained without any).
+        generation_prompt: Whether the template is asked to open a further assistant turn.
+    """
+
+    tokenizer: Any
+    template: str
+    bos: Bos = "template"
+    generation_prompt: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        tokenizer: Any,
+        *,
+        template: str | None = None,
+        bos: Bos = "template",
+        name: str = "the reward model",
+    ) -> ChatEncoding:
+        """The encoding of this tokenizer.
+
+        Raises:
+            ScorerError: If it has no chat template and none is given.
+        """
+        if bos not in ("template", "one", "none"):
+            raise ValueError(f"`bos` must be 'template', 'one' or 'none', got {bos!r}")
+        template = template or tokenizer.chat_template
+        if isinstance(template, dict):
+            template = template.get("default")
+        if not template:
+            raise ScorerError(
+                f"the tokenizer of {name} has no chat template, so its input format is not known: pass "
+                "`tokenizer=` with one, `chat_template=` (Jinja text), or `input_format='plain'` for "
+                "prompt and "
+                "answer as running text"
+            )
+        return cls(tokenizer=tokenizer, template=freeze_dates(template), bos=bos)
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """Template and number of beginning-of-sequence tokens."""
+        return {"format": "chat", "template": _digest(self.template), "bos": self.bos}
+
+    def __call__(self, messages: Sequence[Message], answer: str) -> Encoded:
+        """The ids of a conversation whose last turn is the answer."""
+        turns = [*map(dict, messages), {"role": "assistant", "content": answer}]
+        ids: list[int] = self.tokenizer.apply_chat_template(
+            turns,
+            chat_template=self.template,
+            tokenize=True,
+            add_generation_prompt=self.generation_prompt,
+            return_dict=False,
+        )
+        first = self.tokenizer.bos_token_id
+        if self.bos != "template" and first is not None:
+            while ids and ids[0] == first:
+                ids = ids[1:]
+            ids = [first, *ids] if self.bos == "one" else ids
+        return Encoded(tuple(ids))
+
+
+@dataclass(frozen=True, slots=True)
+class PairEncoding:
+    """Prompt and answer as the two texts of an encoder: ``[CLS] prompt [SEP] answer [SEP]``."""
+
+    tokenizer: Any
+    template: str = ""
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """The format has no settings."""
+        return {"format": "text_pair"}
+
+    def __call__(self, messages: Sequence[Message], answer: str) -> Encoded:
+        """The ids of the pair, and which text each belongs to."""
+        both = self.tokenizer(as_text(messages), answer, truncation=False, padding=False)
+        types = both.get("token_type_ids")
+        return Encoded(tuple(both["input_ids"]), tuple(types) if types is not None else None)
+
+
+@dataclass(frozen=True, slots=True)
+class TextEncoding:
+    """A text that the family writes itself, for models older than chat templates.
+
+    Attributes:
+        tokenizer: The reward model's own.
+        write: Messages and answer -> the whole text.
+        name: What the format is called.
+        end: Whether an end-of-sequence token is appended if the text did not give one.
+        template: The fixed pieces of the text.
+    """
+
+    tokenizer: Any
+    write: Callable[[Sequence[Message], str], str]
+    name: str
+    end: bool = True
+    template: str = ""
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """The format and whether it ends with an end token."""
+        return {"format": self.name, "end": str(self.end)}
+
+    def __call__(self, messages: Sequence[Message], answer: str) -> Encoded:
+        """The ids of the written text."""
+        ids = self.tokenizer(self.write(messages, answer), truncation=False, padding=False)["input_ids"]
+        last = self.tokenizer.eos_token_id
+        if self.end and last is not None and (not ids or ids[-1] != last):
+            ids = [*ids, last]
+        return Encoded(tuple(ids))
+
+
+def as_text(messages: Sequence[Message]) -> str:
+    """One turn as it stands, several as ``role: content`` lines.
+
+    Example:
+        >>> as_text([{"role": "user", "content": "Hi"}])
+        'Hi'
+    """
+    if len(messages) == 1:
+        return messages[0]["content"]
+    return "\n\n".join(f"{m['role']}: {m['content']}" for m in messages)
+
+
+def freeze_dates(template: str) -> str:
+    """The template with today's date replaced by a fixed one.
+
+    Raises:
+        ScorerError: If it reads the clock in a way that cannot be frozen.
+
+    Example:
+        >>> freeze_dates("Today: {{ strftime_now('%d %b %Y') }}")
+        "Today: {{ '26 Jul 2024' }}"
+    """
+    frozen = _NOW.sub(lambda m: repr(TODAY.strftime(m["format"])), template)
+    if "strftime_now(" in frozen:
+        raise ScorerError(
+            "the chat template reads the clock with a computed format, so the same answer would score "
+            "differently "
+            "on another day: pass `chat_template=` with a fixed date"
+        )
+    return frozen
+
+
+def own_copy(tokenizer: Any) -> Any:
+    """A tokenizer of our own: calling one changes settings inside it, and the user's must stay as it is."""
+    return copy.deepcopy(tokenizer)
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

@@ -1,0 +1,32 @@
+"""A reward model is run in evaluation mode, without gradients, in its own dtype; nothing global changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import transformers
+
+__all__ = ["frozen", "library_versions"]
+
+
+@contextmanager
+def frozen(model: Any, device: torch.device) -> Iterator[None]:
+    """Run the model as a fixed function.
+
+    Evaluation mode is forced each time and not put back: a Trainer may have called ``train()`` on a parent.
+    Autocast is switched off, or a training loop's bfloat16 region would decide the dtype of the scores.
+    """
+    model.eval()
+    with torch.no_grad(), torch.autocast(device.type, enabled=False):
+        yield
+
+
+def library_versions(device: torch.device) -> dict[str, str]:
+    """Versions and switches that have changed scores before."""
+    facts = {"torch": torch.__version__, "transformers": transformers.__version__}
+    if device.type == "cuda":
+        facts["tf32"] = str(torch.backends.cuda.matmul.allow_tf32)
+    return facts

@@ -1,0 +1,140 @@
+"""`load_scorer`: whatever names a reward model -> a scorer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from rm_monitor.scorers.checkpoint import open_checkpoint
+from rm_monitor.scorers.detect import detect
+from rm_monitor.types import PreferenceScorer, Scale, Scorer
+
+__all__ = ["load_scorer"]
+
+log = logging.getLogger(__name__)
+
+# Kind -> module and function; imported when needed, as each brings its part of transformers.
+BUILDERS = {
+    "bradley_terry": ("bradley_terry", "build"),
+    "text_pair": ("bradley_terry", "build_text_pair"),
+}
+
+
+def load_scorer(
+    source: Any,
+    *,
+    kind: str | None = None,
+    index: int | None = None,
+    weights: Sequence[float] | Mapping[str, float] | None = None,
+    dtype: Any = None,
+    device: Any = None,
+    revision: str | None = None,
+    max_length: int | None = None,
+    on_overflow: str = "skip",
+    tokenizer: Any = None,
+    name: str | None = None,
+    batch_tokens: int = 1024,
+    strip_think: bool = True,
+    scale: Scale | None = None,
+    **more: Any,
+) -> Scorer | PreferenceScorer:
+    """A scorer for a reward model.
+
+    What it is is read from ``config.json`` and the headers of its safetensors files; no code that comes
+    with a model is ever run. ``scorer.describe()`` tells what was found.
+
+    Args:
+        source: A hub id or local folder; a loaded ``*ForSequenceClassification`` model (with
+            ``tokenizer=``); a function ``f(prompts, completions) -> scores``; the URL of a server; or a
+            Scorer or PreferenceScorer, returned as it is.
+        kind: The family, where files do not tell (``nemotron``, ``pair_preference``, ``implicit``) or are
+            wrong.
+        index: Which label of a multi-label head is the reward.
+        weights: Or their weighted sum: one a label, or by name.
+        dtype: Of the network; None: float32 on a CPU and for encoders, else as stored. Heads are float32
+            always.
+        device: None: the current accelerator, else the CPU; ``"auto"`` spreads it over several.
+        revision: Commit of a hub model.
+        max_length: Longest input in tokens; None: what the model and its tokenizer say.
+        on_overflow: A longer input is unscored (``skip``), raises (``error``), or loses the middle of its
+            prompt (``truncate_prompt_middle``). It is flagged and counted in every case; the answer is
+            never cut.
+        tokenizer: The reward model's own, where its folder has none; a path or an object, which is copied.
+        name: For people.
+        batch_tokens: Tokens a forward, padding included; halved for good when memory runs out.
+        strip_think: Leave out reasoning blocks, in answers and references alike.
+        scale: What a difference of two rewards means, where you know better than the family's default.
+        **more: ``deterministic=True`` scores one row a forward; ``chat_template=``, ``input_format=``
+            (``chat``, ``text_pair``, ``plain``) and ``bos=`` (``template``, ``one``, ``none``) set the
+            input format; families and servers have their own (docs/reward-models.md).
+
+    Raises:
+        ValueError: If an argument is out of range.
+        ScorerError: If the model cannot be used; the message says why and what to do.
+        TypeError: If ``source`` is nothing that can score.
+
+    """
+    options = {
+        **more,
+        "index": index,
+        "weights": weights,
+        "dtype": dtype,
+        "device": device,
+        "revision": revision,
+        "max_length": max_length,
+        "on_overflow": on_overflow,
+        "tokenizer": tokenizer,
+        "name": name,
+        "batch_tokens": batch_tokens,
+        "strip_think": strip_think,
+        "scale": scale,
+    }
+    scorer = _load(source, kind, options)
+    if hasattr(scorer, "describe"):
+        log.info("loaded\n%s", scorer.describe())
+    return scorer
+
+
+def _load(source: Any, kind: str | None, options: dict[str, Any]) -> Scorer | PreferenceScorer:
+    if isinstance(source, (str, Path)):
+        if str(source).startswith(("http://", "https://")):
+            given = {k: v for k, v in options.items() if v is not None}
+            remote: Scorer | PreferenceScorer = _call("remote", "load_remote", str(source), **given)
+            return remote
+        return _from_files(source, kind, options)
+    if hasattr(source, "state_dict") and hasattr(source, "forward"):
+        loaded: Scorer = _call("loaded", "build", source, _options(options))
+        return loaded
+    if isinstance(source, (Scorer, PreferenceScorer)):
+        return source
+    if callable(source):
+        given = {k: options[k] for k in ("name", "scale") if options[k] is not None}
+        function: Scorer = _call("function", "FunctionScorer", source, **given)
+        return function
+    raise TypeError(
+        "`source` must be a hub id, a folder, a URL, a loaded model, a function of prompts and "
+        "completions, or an object with "
+        f"`fingerprint`, `scale` and `score`; got {type(source).__name__}"
+    )
+
+
+def _from_files(source: str | Path, kind: str | None, options: dict[str, Any]) -> Scorer | PreferenceScorer:
+    checkpoint = open_checkpoint(source, revision=options["revision"])
+    module, build = BUILDERS[detect(checkpoint, kind=kind)]
+    scorer: Scorer | PreferenceScorer = _call(module, build, checkpoint, _options(options))
+    return scorer
+
+
+def _options(given: dict[str, Any]) -> Any:
+    options = import_module("rm_monitor.scorers.options").Options
+    unknown = sorted(set(given) - set(options.__dataclass_fields__))
+    if unknown:
+        raise TypeError(f"load_scorer() has no argument {unknown[0]!r} for a model in this process")
+    return options(**given)
+
+
+def _call(module: str, function: str, *args: Any, **kwargs: Any) -> Any:
+    return getattr(import_module(f"rm_monitor.scorers.{module}"), function)(*args, **kwargs)

@@ -1,0 +1,79 @@
+"""A reward model the user has already loaded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from rm_monitor.errors import ScorerError
+from rm_monitor.scorers import networks
+from rm_monitor.scorers.assemble import encoding_for, put_together
+from rm_monitor.scorers.bradley_terry import LabelHead, LinearHead, scale_of
+from rm_monitor.scorers.columns import Columns, label_names
+from rm_monitor.scorers.options import Options
+from rm_monitor.scorers.pointwise import PointwiseScorer
+from rm_monitor.scorers.readers import HiddenReader, LogitsReader
+
+__all__ = ["build"]
+
+
+def build(model: Any, options: Options) -> PointwiseScorer:
+    """A scorer around a loaded ``*ForSequenceClassification`` model, PEFT-wrapped or not.
+
+    The model is not copied, and its weights are named once, now: a model that is still being trained is not
+    a frozen judge.
+
+    Raises:
+        ValueError: If no tokenizer is given.
+        ScorerError: If it has no reward head.
+    """
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    name = options.name or str(getattr(inner, "name_or_path", "") or type(inner).__name__)
+    config = getattr(inner, "config", None)
+    if config is None:
+        raise ScorerError(
+            f"{name!r} is a module without a transformers config: give a function or a Scorer instead"
+        )
+    tokenizer = networks.tokenizer_for(options)
+    identity = networks.identity_of(inner, networks.state_digest(inner.state_dict()), type(inner).__name__)
+    head = _linear(getattr(inner, "score", None))
+    encoder = head is None and hasattr(inner, "classifier")
+    if head is None and not encoder:
+        raise ScorerError(
+            f"{name!r} ({type(inner).__name__}) has no `score` or `classifier` head: pass the model's "
+            "folder or id, so that "
+            "its kind can be detected, or a function"
+        )
+    count = len(head.weight) if head is not None else int(config.num_labels)
+    columns = Columns.choose(
+        count,
+        names=label_names({"id2label": config.id2label}, count),
+        index=options.index,
+        weights=options.weights,
+        model=repr(name),
+    )
+    scale = scale_of(columns, options)
+    return put_together(
+        name=name,
+        kind="text_pair" if encoder else "bradley_terry",
+        options=options,
+        encoding=encoding_for(tokenizer, options, default="text_pair" if encoder else "chat", name=name),
+        reader=LogitsReader(inner, identity)
+        if head is None
+        else HiddenReader(getattr(inner, inner.base_model_prefix), identity),
+        head=LabelHead(columns=columns, scale=scale)
+        if head is None
+        else LinearHead(head.weight, head.bias, columns=columns, scale=scale),
+        notes=("given already loaded: the caller answers for how its head was made",),
+    )
+
+
+def _linear(module: Any) -> torch.nn.Linear | None:
+    """The linear layer of a decoder's head, out of PEFT's wrapper around it."""
+    saved = getattr(module, "modules_to_save", None)
+    if saved is not None:
+        module = saved[
+            module.active_adapter if isinstance(module.active_adapter, str) else module.active_adapter[0]
+        ]
+    return module if isinstance(module, torch.nn.Linear) else None

@@ -1,0 +1,184 @@
+"""Networks and tokenizers from a checkpoint: weights and config only, no code of its own, dtype stated."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import transformers
+from transformers import (
+    CONFIG_MAPPING,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+)
+
+from rm_monitor.errors import ScorerError
+from rm_monitor.scorers.checkpoint import Checkpoint
+from rm_monitor.scorers.encodings import own_copy
+from rm_monitor.scorers.options import Options
+
+__all__ = [
+    "decoder",
+    "encoder",
+    "identity_of",
+    "language_model",
+    "longest_input",
+    "place",
+    "state_digest",
+    "tokenizer_for",
+]
+
+_AUTO = {"decoder": AutoModel, "encoder": AutoModelForSequenceClassification, "causal": AutoModelForCausalLM}
+_UNBOUNDED = 10**9  # transformers' way to say that a tokenizer knows no limit
+
+
+def decoder(checkpoint: Checkpoint, options: Options) -> Any:
+    """The network without any head: a head that is not there cannot be random."""
+    return _load(checkpoint, options, "decoder")
+
+
+def encoder(checkpoint: Checkpoint, options: Options) -> Any:
+    """The network with its own classifier."""
+    return _load(checkpoint, options, "encoder")
+
+
+def language_model(checkpoint: Checkpoint, options: Options) -> Any:
+    """The network with its vocabulary head."""
+    return _load(checkpoint, options, "causal")
+
+
+def tokenizer_for(options: Options, checkpoint: Checkpoint | None = None) -> Any:
+    """The reward model's own tokenizer: the given one as a copy, else the one in its folder.
+
+    Raises:
+        ScorerError: If there is none.
+    """
+    given = options.tokenizer
+    if given is not None and not isinstance(given, str):
+        return own_copy(given)
+    source = given or (checkpoint.folder if checkpoint else None)
+    if source is None:
+        raise ValueError("a loaded model does not know its tokenizer: pass `tokenizer=`")
+    try:
+        return AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+    except Exception as error:  # missing files, a missing extra, a class that is code in the repository
+        raise ScorerError(
+            f"no tokenizer could be loaded from {str(source)!r}: {error}. Pass `tokenizer=`"
+        ) from error
+
+
+def place(options: Options, stored: str, *, small: bool = False) -> tuple[torch.dtype, torch.device]:
+    """Where a network goes and in which dtype.
+
+    float32 on a CPU and for encoders, which are small; elsewhere as it is stored; always what the user says.
+    """
+    if options.device is not None and options.device != "auto":
+        device = torch.device(options.device)
+    elif torch.accelerator.is_available():
+        kind = torch.accelerator.current_accelerator()
+        device = torch.device(kind.type if kind else "cpu", torch.accelerator.current_device_index())
+    else:
+        device = torch.device("cpu")
+    dtype = options.dtype
+    if dtype is None:
+        dtype = torch.float32 if device.type == "cpu" or small else stored
+    if isinstance(dtype, str):
+        dtype = getattr(torch, dtype.removeprefix("torch."), None)
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise ValueError(f"`dtype` must be a floating point dtype such as 'bfloat16', got {options.dtype!r}")
+    return dtype, device
+
+
+def longest_input(config: Any, tokenizer: Any) -> int | None:
+    """The most tokens it reads: the smaller of positions and tokenizer's limit; None if unknown."""
+    text = config.get_text_config()
+    positions = getattr(text, "max_position_embeddings", None)
+    if positions and text.model_type in ("roberta", "xlm-roberta", "camembert", "longformer"):
+        positions -= (text.pad_token_id or 0) + 1  # its positions start behind the padding's
+    limits = [n for n in (positions, tokenizer.model_max_length) if n is not None and 0 < n < _UNBOUNDED]
+    return min(limits, default=None)
+
+
+def identity_of(model: Any, weights: str, config: str) -> dict[str, str]:
+    """What a network's numbers depend on."""
+    quantised = getattr(model.config, "quantization_config", None)
+    dtypes = {str(p.dtype).removeprefix("torch.") for p in model.parameters() if p.is_floating_point()}
+    return {
+        "weights": weights,
+        "config": config,
+        "dtype": "+".join(sorted(dtypes)),
+        "attention": str(getattr(model.config.get_text_config(), "_attn_implementation", "unknown")),
+        **({"quantised": str(quantised)} if quantised else {}),
+    }
+
+
+def state_digest(state: Mapping[str, torch.Tensor]) -> str:
+    """Names weights that are in memory, by their content."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, tensor in sorted(state.items()):
+        digest.update(f"{name}:{tensor.dtype}:{list(tensor.shape)}".encode())
+        flat = tensor.detach().cpu().contiguous().reshape(-1)
+        digest.update(flat.view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _config(checkpoint: Checkpoint) -> Any:
+    kind = checkpoint.config.get("model_type")
+    if kind not in CONFIG_MAPPING:
+        raise ScorerError(
+            f"{checkpoint.name!r} is of type {kind!r}, which transformers {transformers.__version__} "
+            "does not know. Code "
+            "that comes with a model is never run here: serve it and give the URL, or give a function"
+        )
+    facts = {k: v for k, v in checkpoint.config.items() if k != "auto_map" and not k.startswith("_attn")}
+    return CONFIG_MAPPING[kind].from_dict(facts)
+
+
+def _load(checkpoint: Checkpoint, options: Options, what: str) -> Any:
+    dtype, device = place(options, checkpoint.dtype, small=what == "encoder")
+    where: dict[str, Any] = {} if device.type == "cpu" else {"device_map": {"": device}}
+    if options.device == "auto":
+        where = {"device_map": "auto"}
+    try:
+        with _quietly():
+            model, info = _AUTO[what].from_pretrained(
+                checkpoint.folder,
+                config=_config(checkpoint),
+                dtype=dtype,
+                trust_remote_code=False,
+                use_safetensors=True,
+                local_files_only=True,
+                output_loading_info=True,
+                **where,
+            )
+    except ScorerError:
+        raise
+    except Exception as error:  # transformers has no common error for what can be wrong with a checkpoint
+        raise ScorerError(f"{checkpoint.name!r} could not be loaded: {error}") from error
+    absent = sorted(info["missing_keys"]) + sorted(str(key) for key in info.get("mismatched_keys", ()))
+    if absent:
+        raise ScorerError(
+            f"{checkpoint.name!r} lacks {len(absent)} weight(s) its network needs "
+            f"({', '.join(absent[:3])}), which would "
+            "be random: it is not a complete reward model"
+        )
+    model.requires_grad_(False)
+    return model.eval()
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Load without warnings for heads we read ourselves, and without drawing random numbers."""
+    logging = transformers.utils.logging
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        logging.set_verbosity(before)

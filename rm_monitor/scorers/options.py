@@ -1,0 +1,72 @@
+"""What a user may say about a reward model beside where it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from rm_monitor.scorers.batching import Batcher
+from rm_monitor.scorers.encodings import Bos, Encoding
+from rm_monitor.scorers.formatting import Formatter, OnOverflow
+from rm_monitor.types import Scale
+
+__all__ = ["Options"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The arguments of `load_scorer`, which documents them."""
+
+    index: int | None = None
+    weights: Sequence[float] | Mapping[str, float] | None = None
+    dtype: str | torch.dtype | None = None
+    device: str | torch.device | None = None
+    revision: str | None = None
+    max_length: int | None = None
+    on_overflow: OnOverflow = "skip"
+    tokenizer: Any = None
+    name: str | None = None
+    batch_tokens: int = 1024
+    deterministic: bool = False
+    strip_think: bool = True
+    chat_template: str | None = None
+    input_format: str | None = None
+    bos: Bos = "template"
+    scale: Scale | None = None
+    reference: Any = None
+    beta: float = 0.1
+    length_normalised: bool = False
+
+    def __post_init__(self) -> None:
+        if self.scale not in (None, "logit", "rating", "unit", "unknown"):
+            raise ValueError(f"`scale` must be 'logit', 'rating', 'unit' or 'unknown', got {self.scale!r}")
+        if self.input_format not in (None, "chat", "text_pair", "plain"):
+            raise ValueError(
+                f"`input_format` must be 'chat', 'text_pair' or 'plain', got {self.input_format!r}"
+            )
+
+    def formatter(self, encoding: Encoding, *, limit: int | None) -> Formatter:
+        """The formatter of a model that reads at most ``limit`` tokens.
+
+        Raises:
+            ValueError: If ``max_length`` asks for more.
+        """
+        if self.max_length is not None and limit is not None and self.max_length > limit:
+            raise ValueError(
+                f"`max_length` is the longest input in tokens and the model reads at most {limit}, got "
+                f"{self.max_length}"
+            )
+        return Formatter(
+            encoding,
+            max_length=limit if self.max_length is None else self.max_length,
+            on_overflow=self.on_overflow,
+            strip_think=self.strip_think,
+        )
+
+    def batcher(self, tokenizer: Any) -> Batcher:
+        """The batcher of a model with this tokenizer."""
+        pad = next((i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id) if i is not None), 0)
+        return Batcher(tokens=self.batch_tokens, single=self.deterministic, pad_id=pad)
