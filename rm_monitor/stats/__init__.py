@@ -6,14 +6,10 @@ counted, never 0; shares are in [0, 1] (0.02 is 2 points); the same data and see
 
 from rm_monitor.stats.best import BestChoice, best, choose
 from rm_monitor.stats.compare import outcome, win_probability
-from rm_monitor.stats.degradation import (
-    MIN_UNITS,
-    Detector,
-    Look,
-    degradation,
-    smallest_visible_drop,
-)
+from rm_monitor.stats.degradation import degradation, smallest_visible_drop
+from rm_monitor.stats.detector import Detector
 from rm_monitor.stats.intervals import mean, paired_change, rate, share, win_prob, win_rate
+from rm_monitor.stats.look import MIN_UNITS, Look
 from rm_monitor.stats.pool import pool_scores, pool_temperature
 
 __all__ = [

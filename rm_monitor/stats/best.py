@@ -28,11 +28,9 @@ class BestChoice:
         index: Its row.
         p_best: Probability that it is the best of the eligible ones, in [0, 1], by resampling prompts.
         tied: Rows that may be the best as well, its own left out: together with ``index`` they hold the
-            truly best
-            row in 95 % of runs.
+            truly best row in 95 % of runs.
         optimism: How much too high the best one's score reads because it was chosen as the highest,
-            estimated, in
-            points of the pool score as a share.
+            estimated, in points of the pool score as a share.
         pool: ``(t,)`` what was compared: mean pool score of each row; nan for a row without scores.
     """
 
@@ -56,8 +54,7 @@ def best(
     """The row with the highest mean pool score.
 
     No smoothing: real checkpoints jitter, and every smoother tried lost twice as much there as it won on a
-    smooth
-    truth (``docs/design/``).
+    smooth truth (``docs/design/``).
 
     Args:
         scores: ``(t, n)`` raw rewards (``pool=False``: outcomes), nan where unscored. All rows take part in

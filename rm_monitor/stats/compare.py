@@ -40,8 +40,7 @@ def win_probability(margin: FloatArray, *, temperature: float = 1.0) -> FloatArr
     """Probability that each completion is preferred: the Bradley-Terry sigmoid of its margin.
 
     A pointwise reward model trained on ``log sigmoid(r_chosen - r_rejected)`` puts margins on this logit
-    scale at
-    temperature 1 (arXiv 2410.11677 uses it as its primary metric).
+    scale at temperature 1 (arXiv 2410.11677 uses it as its primary metric).
 
     Args:
         margin: ``(n,)`` reward minus the reference's reward; nan or infinite where either is unknown.

@@ -1,292 +1,20 @@
-"""Did the run go back? One look at each evaluation, with a false-alarm rate for the whole run.
-
-Each look contrasts the last one, two and three evaluations with every earlier window of the same width. The
-largest studentised contrast is compared with a critical value from the joint law of all contrasts at all
-looks (multiplier bootstrap), so looking often and comparing with the *best* earlier point, which is best
-partly by luck, cost nothing extra: a healthy run raises the alarm once with probability ``alpha``. Windows
-are of equal width because then a skewed contrast is as likely to err up as down.
-"""
+"""Did the run go back? The looks of a whole run at once."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
-from rm_monitor.stats.multiplier import REPLICATES, largest, resampled, signs
-from rm_monitor.stats.paired import Effects, effects, groups
-from rm_monitor.stats.pool import Pool
-from rm_monitor.stats.spending import Budget, spent_by
+from rm_monitor.stats.detector import Detector
+from rm_monitor.stats.look import Look
+from rm_monitor.stats.strict import strict_looks
 from rm_monitor.types import FloatArray
 
-__all__ = ["MIN_UNITS", "Detector", "Look", "degradation", "smallest_visible_drop"]
-
-MIN_UNITS = 10  # below this many prompts that differ, a contrast says nothing
-MIN_COVERAGE = 0.8  # of the prompts of the fullest row; what is missing is not missing at random
-_NOISE = 1e-9  # differences of scores in [0, 1] below this are rounding
-_POWER = 0.80
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
-    """What one evaluation says about falling back.
-
-    Attributes:
-        flagged: The alarm: the fall is beyond the critical value and at least the effect floor.
-        low: Lower bound of the fall, in points of the score as a share; all such bounds of a run hold
-            together
-            with probability 1 - alpha. nan when nothing could be compared or no budget was spent yet.
-        drop: The measured fall of that contrast, more than 0 when later is worse. At an alarm it is likely
-            overstated: an alarm is raised when chance exaggerates.
-        against: Rows of the earlier window of that contrast.
-        now: Rows of the current window.
-        p: Smallest ``alpha`` at which this fall would be beyond the critical value, adjusted for all
-            contrasts and
-            looks; nan when nothing could be compared.
-        spent: False-alarm probability that the run has used up so far.
-        n: Prompts known at this evaluation.
-        critical: The critical value; infinite when no budget was spent yet, nan when nothing could be
-            compared.
-        visible: Smallest lasting fall that would usually (80 %) be seen at the end of the run; nan unknown.
-    """
-
-    flagged: bool = False
-    low: float = math.nan
-    drop: float = math.nan
-    against: tuple[int, ...] = ()
-    now: tuple[int, ...] = ()
-    p: float = math.nan
-    spent: float = 0.0
-    n: int = 0
-    critical: float = math.nan
-    visible: float = math.nan
-
-
-class Detector:
-    """The looks of a growing run: `add` an evaluation, get its look.
-
-    The state after ``t`` rows depends on the rows and the arguments alone, so a resumed run that adds the
-    same rows goes on exactly as if it had never stopped.
-
-    Args:
-        levels: False-alarm rates to judge at, each with a budget of its own; they share the work.
-        pool: Rows are raw rewards and are compared by pool score; False: rows are outcomes in [0, 1].
-        temperature: Of the pool score.
-        horizon: Evaluations the run will have, the first included; None: unknown.
-        windows: Widths of the windows that are contrasted.
-        min_drop: A fall below this is never flagged.
-        tolerance: A fall up to this is healthy: the test is of a fall beyond it.
-        seed: Of the resamples.
-        clusters: ``(n,)`` labels of prompts that belong together.
-        replicates: Resamples.
-
-    Example:
-        >>> rng = np.random.default_rng(0)
-        >>> detector = Detector(horizon=4)
-        >>> rows = [rng.normal(level, 1.0, 200) for level in (0.0, 1.0, 1.0, -1.0)]
-        >>> [detector.add(row)[0].flagged for row in rows]
-        [False, False, False, True]
-    """
-
-    def __init__(
-        self,
-        *,
-        levels: Sequence[float] = (0.05,),
-        pool: bool = True,
-        temperature: float = 1.0,
-        horizon: int | None = None,
-        windows: Sequence[int] = (1, 2, 3),
-        min_drop: float = 0.02,
-        tolerance: float = 0.0,
-        seed: int = 0,
-        clusters: NDArray[Any] | None = None,
-        replicates: int = REPLICATES,
-    ) -> None:
-        for level in levels:
-            if not 0 < level < 1:
-                raise ValueError(
-                    f"`alpha` is the false-alarm rate of a run and must be in (0, 1), got {level}"
-                )
-        if horizon is not None and horizon < 1:
-            raise ValueError(
-                f"`horizon` counts evaluations and must be at least 1 (None: unknown), got {horizon}"
-            )
-        if not windows or min(windows) < 1:
-            raise ValueError(f"`windows` holds widths of at least 1 evaluation, got {tuple(windows)}")
-        for name, value in (("min_drop", min_drop), ("tolerance", tolerance)):
-            if not 0 <= value < 1:
-                raise ValueError(f"`{name}` is a share in [0, 1), such as 0.02 for 2 points, got {value}")
-        self.levels = tuple(levels)
-        self.horizon = horizon
-        self.windows = tuple(sorted(set(windows)))
-        self.min_drop = min_drop
-        self.tolerance = tolerance
-        self.seed = seed
-        self.clusters = clusters
-        self.replicates = replicates
-        self._pool = Pool(temperature=temperature) if pool else None
-        self._rows: list[FloatArray] = []
-        self._kept: list[int] = []  # indices of the rows that are compared; a gap is not
-        self._budgets = [Budget(replicates, level) for level in self.levels]
-        self._table: Effects | None = None
-        self._added = 0
-        self._fullest = 0
-
-    def __len__(self) -> int:
-        """Rows added so far."""
-        return self._added
-
-    @property
-    def table(self) -> Effects | None:
-        """What is compared now, taken apart: one row for each entry of `compared`; None before the first."""
-        return self._table
-
-    @property
-    def compared(self) -> tuple[int, ...]:
-        """Indices of the rows that are compared: all but the gaps."""
-        return tuple(self._kept)
-
-    def add(self, row: FloatArray) -> tuple[Look, ...]:
-        """Take the ``(n,)`` scores of the next evaluation, nan where unscored; one look for each level.
-
-        A row with less than 80 % of the prompts of the fullest row is a gap: its look says nothing and it
-        is no
-        evidence later.
-
-        Raises:
-            ValueError: If the row has another length than the rows before, or outcomes lie outside [0, 1].
-        """
-        row = self._checked(row)
-        index = self._added
-        self._added += 1
-        n = int(np.isfinite(row).sum())
-        self._fullest = max(self._fullest, n)
-        spent = tuple(spent_by(index, alpha=level, horizon=self.horizon) for level in self.levels)
-        if n == 0 or n < MIN_COVERAGE * self._fullest:
-            return tuple(Look(n=n, spent=s) for s in spent)
-        self._kept.append(index)
-        if self._pool is None:
-            self._rows.append(row)
-            table = np.array(self._rows)
-        else:
-            self._pool.add(row)
-            table = self._pool.scores()
-        self._table = effects(table, groups(self.clusters, row.size))
-        if len(self._kept) < 2:
-            return tuple(Look(n=n, spent=s) for s in spent)
-        return self._look(self._table, n, spent)
-
-    def _checked(self, row: FloatArray) -> FloatArray:
-        row = np.asarray(row, dtype=np.float64)
-        if row.ndim != 1:
-            raise ValueError(
-                f"an evaluation is one score a prompt, an array of shape (n,); got shape {row.shape}"
-            )
-        if self._added == 0:
-            self._n = row.size
-        if row.size != self._n:
-            raise ValueError(
-                f"every evaluation holds the same {self._n} prompts (nan where unscored), got {row.size}; "
-                "start anew when the prompts change"
-            )
-        row = np.where(np.isfinite(row), row, np.nan)
-        if (
-            self._pool is None
-            and row.size
-            and (np.nanmin(row, initial=0) < 0 or np.nanmax(row, initial=1) > 1)
-        ):
-            raise ValueError(
-                "with `pool=False` scores are outcomes in [0, 1]; give raw rewards with `pool=True`"
-            )
-        return row
-
-    def _look(self, table: Effects, n: int, spent: tuple[float, ...]) -> tuple[Look, ...]:
-        contrasts = _contrasts(len(self._kept), self.windows)
-        drop, se, scale = _measure(table, contrasts.weights)
-        usable = se > 0
-        if not usable.any():
-            return tuple(Look(n=n, spent=s) for s in spent)
-        z = np.where(usable, (drop - self.tolerance) / np.where(usable, se, 1.0), -np.inf)
-        top = int(np.argmax(z))
-        sums = resampled(table.influence, signs(self.seed, table.units, self.replicates))
-        healthy = largest(sums, contrasts.weights[usable], scale[usable], table.units)
-        typical = min(
-            float(np.median(se[usable & (contrasts.width == w)])) for w in set(contrasts.width[usable])
-        )
-        looks = []
-        for level, budget, used in zip(self.levels, self._budgets, spent, strict=True):
-            critical, p = budget.bar(healthy, float(z[top]), used)
-            looks.append(
-                Look(
-                    flagged=bool(z[top] > critical and drop[top] >= self.min_drop),
-                    low=float(drop[top] - critical * se[top]) if math.isfinite(critical) else math.nan,
-                    drop=float(drop[top]),
-                    against=self._named(contrasts.past[top], contrasts.width[top]),
-                    now=self._named(len(self._kept) - 1, contrasts.width[top]),
-                    p=p,
-                    spent=used,
-                    n=n,
-                    critical=critical,
-                    visible=self._visible(healthy, typical, level),
-                )
-            )
-        return tuple(looks)
-
-    def _named(self, end: int, width: int) -> tuple[int, ...]:
-        return tuple(self._kept[end - width + 1 : end + 1])
-
-    def _visible(self, healthy: NDArray[np.float32], se: float, level: float) -> float:
-        """At the bar of the last planned look, so that the number does not wait for the budget."""
-        last = (self.horizon or 20) - 1
-        share = 2.0 / (last + 1) * (level if self.horizon else level / 2) if last > 0 else level
-        bar = float(np.quantile(healthy, 1.0 - share))
-        return self.tolerance + (bar + float(ndtri(_POWER))) * se
-
-
-@dataclass(frozen=True, slots=True)
-class _Contrasts:
-    """Earlier windows against the current one.
-
-    Attributes:
-        weights: ``(k, t)``.
-        past: ``(k,)`` last row of the earlier window.
-        width: ``(k,)`` of both windows.
-    """
-
-    weights: FloatArray
-    past: NDArray[np.int64]
-    width: NDArray[np.int64]
-
-
-def _contrasts(t: int, windows: Sequence[int]) -> _Contrasts:
-    """All contrasts of the last row of ``t``, no window overlapping the current one."""
-    rows, past, width = [], [], []
-    for w in windows:
-        for end in range(w - 1, t - w):
-            weight = np.zeros(t)
-            weight[end - w + 1 : end + 1] = 1.0 / w
-            weight[t - w :] = -1.0 / w
-            rows.append(weight)
-            past.append(end)
-            width.append(w)
-    return _Contrasts(
-        np.array(rows).reshape(-1, t), np.array(past, dtype=np.int64), np.array(width, dtype=np.int64)
-    )
-
-
-def _measure(table: Effects, weights: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Each contrast's value, standard error (0: says nothing) and root sum of squares, each ``(k,)``."""
-    influence = weights @ table.influence
-    scale = np.sqrt((influence**2).sum(axis=1))
-    differing = (np.abs(influence) > _NOISE).sum(axis=1)
-    units = max(table.units, 2)
-    se = scale * np.sqrt(units / (units - 1.0)) / max(table.n, 1)
-    return weights @ table.value, np.where(differing >= MIN_UNITS, se, 0.0), scale
+__all__ = ["degradation", "smallest_visible_drop"]
 
 
 def degradation(
@@ -336,6 +64,18 @@ def degradation(
     if scores.ndim != 2:
         raise ValueError(
             f"`scores` has one row an evaluation and one column a prompt, got shape {scores.shape}"
+        )
+    if strict:
+        return strict_looks(
+            np.where(np.isfinite(scores), scores, np.nan),
+            pool=pool,
+            temperature=temperature,
+            horizon=horizon,
+            alpha=alpha,
+            windows=windows,
+            min_drop=min_drop,
+            tolerance=tolerance,
+            clusters=clusters,
         )
     detector = Detector(
         levels=(alpha,),

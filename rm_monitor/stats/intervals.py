@@ -213,8 +213,8 @@ def _wilson(p: float, n: float, level: float) -> tuple[float, float]:
     z2 = float(ndtri((1.0 + level) / 2.0)) ** 2
     centre = (p + z2 / (2.0 * n)) / (1.0 + z2 / n)
     half = np.sqrt(z2) * np.sqrt(p * (1.0 - p) / n + z2 / (4.0 * n * n)) / (1.0 + z2 / n)
-    low = 0.0 if p <= 0.0 else float(centre - half)  # exact at the ends, where rounding would leave 1e-17
-    high = 1.0 if p >= 1.0 else float(centre + half)
+    low = max(0.0, float(centre - half))
+    high = 1.0 if p >= 1.0 else min(1.0, float(centre + half))  # exact where rounding would leave 1 - 1e-16
     return low, high
 
 

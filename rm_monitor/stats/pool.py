@@ -11,13 +11,15 @@ probability does at the same false-alarm rate (``docs/statistics.md``).
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from scipy.special import expit
 
 from rm_monitor.stats.compare import _check_temperature
 from rm_monitor.types import FloatArray
 
-__all__ = ["Pool", "pool_scores", "pool_temperature"]
+__all__ = ["Pool", "pool_scores", "pool_temperature", "settled", "typical_size"]
 
 NOISE = 1e-5  # a float32 forward repeats to about this share of the score's size over batch shapes
 
@@ -38,9 +40,7 @@ class Pool:
         _check_temperature(temperature)
         self._temperature = temperature
         self._rows: FloatArray = np.empty((0, 0))
-        self._size: FloatArray = np.empty(
-            0
-        )  # typical size of a row's scores: what its float noise is a share of
+        self._size: FloatArray = np.empty(0)
         self._sum: FloatArray = np.empty((0, 0))
         self._count: FloatArray = np.empty((0, 0))
 
@@ -49,15 +49,11 @@ class Pool:
         row = _finite(row)
         if not self._rows.size:
             self._rows = self._sum = self._count = np.empty((0, row.size))
-        size = float(np.nanmedian(np.abs(row))) if np.isfinite(row).any() else 0.0
+        size = typical_size(row)
         self._rows = np.vstack([self._rows, row])
         self._size = np.append(self._size, size)
 
-        noise = NOISE * np.maximum(
-            np.maximum(np.abs(self._rows), np.abs(row)), np.maximum(self._size, size)[:, None]
-        )
-        margin = row - self._rows
-        margin = np.where(np.abs(margin) <= noise, 0.0, margin)  # a collapsed reward model draws no curve
+        margin = settled(row - self._rows, np.maximum(self._size, size)[:, None])
         known = np.isfinite(margin)
         won = np.where(known, expit(margin / self._temperature), 0.0)
 
@@ -98,15 +94,31 @@ def pool_scores(scores: FloatArray, temperature: float = 1.0) -> FloatArray:
     return pool.scores()
 
 
+def typical_size(row: FloatArray) -> float:
+    """Median size of the scores that are known: what their float noise is a share of; 0 if none is."""
+    known = np.abs(row[np.isfinite(row)])
+    return float(np.median(known)) if known.size else 0.0
+
+
+def settled(margin: FloatArray, size: FloatArray | float) -> FloatArray:
+    """Margins with those within float noise made exact ties, so that a collapsed model draws no curve.
+
+    Args:
+        margin: Differences of scores.
+        size: `typical_size` of the scores, of the larger of the two rows; broadcast against ``margin``.
+    """
+    return np.where(np.abs(margin) <= NOISE * size, 0.0, margin)
+
+
 def pool_temperature(row: FloatArray) -> float:
     """A temperature for rewards that are not on a logit scale, from the spread of the first evaluation.
 
     A logistic variable has a standard deviation of 1.8, an interquartile range of 2.2: the spread over
-    prompts
-    is brought to that. Freeze the result: a temperature that follows the data would move the target.
+    prompts is brought to that. Freeze the result: a temperature that follows the data would move the
+    target.
 
     Example:
-        >>> round(pool_temperature(np.array([0.0, 1.0, 2.0, 3.0, 4.0])), 3)
+        >>> round(pool_temperature(np.array([0.0, 1.0, 2.0, 3.0, 4.0])), 2)
         0.91
         >>> pool_temperature(np.array([3.0, 3.0]))
         1.0
@@ -115,9 +127,9 @@ def pool_temperature(row: FloatArray) -> float:
     row = row[np.isfinite(row)]
     if row.size == 0:
         return 1.0
-    low, high = np.quantile(row, [0.25, 0.75])
-    noise = NOISE * float(np.median(np.abs(row)))
-    return float((high - low) / (2.0 * np.log(3.0))) if high - low > 2.0 * noise else 1.0
+    low, high = (float(q) for q in np.quantile(row, [0.25, 0.75]))
+    spread = high - low
+    return spread / (2.0 * math.log(3.0)) if spread > 2.0 * NOISE * typical_size(row) else 1.0
 
 
 def _finite(row: FloatArray) -> FloatArray:

@@ -44,8 +44,8 @@ class Budget:
     """The replicates that have not alarmed yet, and what they may still spend.
 
     A replicate is a healthy run. At each look just so many of them are let alarm that the share of all
-    replicates
-    that ever did is the budget spent; the bar that lets through those is the look's critical value.
+    replicates that ever did is the budget spent; the bar that lets through those is the look's critical
+    value.
     """
 
     def __init__(self, replicates: int, alpha: float) -> None:
@@ -62,8 +62,7 @@ class Budget:
 
         Returns:
             The critical value (infinite while the budget is below one replicate), and the adjusted p-value:
-            the
-            smallest ``alpha`` at which this look would alarm. It is at most ``alpha`` when ``seen`` is
+            the smallest ``alpha`` at which this look would alarm. It is at most ``alpha`` when ``seen`` is
             beyond the critical value, and only then.
         """
         left = spent * self._alive.size - int((~self._alive).sum()) + 1e-9  # replicates that may alarm now
