@@ -243,6 +243,7 @@ class EvalPoint:
             and sampling.
         values: Metric name -> ``(n,)``, per-prompt means over samples, in prompt order: what each metric
             is the mean of, kept so that two points can be compared prompt by prompt.
+        prompt_ids: ``n`` ids, in the order of ``values``.
         measured: Plain measurements of this evaluation: ``seconds``, ``seconds_generate``,
             ``seconds_score``, ``tokens_per_second``, ``cache_hits`` ...
         attempt: 0-based number of the process that wrote it; a resumed run has a higher one.
@@ -255,6 +256,7 @@ class EvalPoint:
     checkpoint: str | None = None
     segment: str = ""
     values: Mapping[str, FloatArray] = field(default_factory=dict, repr=False, compare=False)
+    prompt_ids: tuple[str, ...] = field(default=(), repr=False, compare=False)
     measured: Mapping[str, float] = field(default_factory=dict, compare=False)
     attempt: int = 0
 

@@ -1,0 +1,1 @@
+"""A training run that goes wrong on purpose, small enough for a minute of CPU: ``rm-monitor demo``."""

@@ -1,0 +1,24 @@
+"""Ways of answering prompts with the checkpoint as it stands; one a file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rm_monitor.types import Generator
+
+__all__ = ["load_generator"]
+
+
+def load_generator(spec: Any = None) -> Generator:
+    """None: the model being trained, in this process; a path: recorded completions; a generator: itself."""
+    if spec is None:
+        from rm_monitor.generators.hf import HFGenerator  # noqa: PLC0415  needs torch
+
+        return HFGenerator()
+    if isinstance(spec, str):
+        from rm_monitor.generators.recorded import RecordedGenerator  # noqa: PLC0415
+
+        return RecordedGenerator(spec)
+    generator: Generator = spec
+    return generator

@@ -1,0 +1,148 @@
+"""The judges of a run: several scorers, several reference sets, one table of values.
+
+The first scorer is the primary one and its metrics have no prefix; the others are ``name/...``. The
+first reference set has no suffix; the others are ``.../name``. A pointwise scorer scores each completion
+once, however many reference sets there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from rm_monitor import evaluate, stats
+from rm_monitor.types import (
+    Completion,
+    FloatArray,
+    Preferences,
+    PreferenceScorer,
+    Prompt,
+    ReferenceSet,
+    Scorer,
+)
+
+__all__ = ["Panel"]
+
+
+class Panel:
+    """Named scorers over a fixed set of prompts.
+
+    Args:
+        scorers: Name -> scorer, the primary one first.
+        prompts: ``n`` prompts, in the order of every array here.
+        temperature: Divides margins inside the sigmoid; None is 1 on a logit scale, none elsewhere.
+    """
+
+    def __init__(
+        self,
+        scorers: Mapping[str, Scorer | PreferenceScorer],
+        prompts: Sequence[Prompt],
+        *,
+        temperature: float | None = None,
+    ) -> None:
+        self.scorers = dict(scorers)
+        self.prompts = tuple(prompts)
+        self.temperature = temperature
+        self._reference_rewards: dict[tuple[str, str], tuple[ReferenceSet, FloatArray]] = {}
+
+    @property
+    def primary(self) -> str:
+        """Name of the scorer whose metrics carry no prefix."""
+        return next(iter(self.scorers))
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """What each scorer's numbers depend on, by name."""
+        return {name: scorer.fingerprint for name, scorer in self.scorers.items()}
+
+    @property
+    def has_probability(self) -> bool:
+        """Whether the primary scorer's comparisons have a win probability."""
+        scorer = self.scorers[self.primary]
+        if isinstance(scorer, PreferenceScorer):
+            return True
+        return scorer.scale == "logit" or self.temperature is not None
+
+    def values(
+        self, completions: Sequence[Sequence[Completion]], references: Sequence[ReferenceSet]
+    ) -> dict[str, FloatArray]:
+        """Every metric of these completions, each ``(n, k)``: from their texts and from the scorers."""
+        values = dict(evaluate.text_values(completions))
+        for name, scorer in self.scorers.items():
+            prefix = "" if name == self.primary else name
+            if isinstance(scorer, PreferenceScorer):
+                self._prefer(values, prefix, scorer, completions, references)
+            else:
+                self._score(values, prefix, name, scorer, completions, references)
+        return {name: x for name, x in values.items() if not np.isnan(x).all()}
+
+    def reference_rewards(self, name: str, references: ReferenceSet) -> FloatArray:
+        """``(n,)`` rewards of a reference set by one pointwise scorer, scored once."""
+        known = self._reference_rewards.get((name, references.name))
+        if known is not None and known[0] == references:
+            return known[1]
+        scorer = self.scorers[name]
+        assert not isinstance(scorer, PreferenceScorer)
+        scored = scorer.score(self.prompts, references.completions)
+        reward = evaluate.as_scores(scored, len(self.prompts), scorer=f"scorer {name!r}").reward
+        self._reference_rewards[name, references.name] = (references, reward)
+        return reward
+
+    def expected(self, references: Sequence[ReferenceSet]) -> FloatArray | None:
+        """``(n,)`` rewards of the first reference set by the primary scorer; None for a preference model."""
+        if not references or isinstance(self.scorers[self.primary], PreferenceScorer):
+            return None
+        return self.reference_rewards(self.primary, references[0])
+
+    def _score(
+        self,
+        values: dict[str, FloatArray],
+        prefix: str,
+        name: str,
+        scorer: Scorer,
+        completions: Sequence[Sequence[Completion]],
+        references: Sequence[ReferenceSet],
+    ) -> None:
+        n, k = len(completions), len(completions[0])
+        prompts, flat = self._flat(completions)
+        scores = evaluate.as_scores(scorer.score(prompts, flat), n * k, scorer=f"scorer {name!r}")
+        reward = scores.reward.reshape(n, k)
+        evaluate.merge(values, {"reward": reward}, prefix)
+        attributes = {f"attribute/{a}": x.reshape(n, k) for a, x in scores.attributes.items()}
+        evaluate.merge(values, attributes, prefix)
+        flags = {f: x.reshape(n, k).astype(np.float64) for f, x in scores.flags.items() if f != "empty"}
+        evaluate.merge(values, flags, prefix)
+        for i, reference in enumerate(references):
+            fixed = self.reference_rewards(name, reference)
+            compared = evaluate.compare(reward, fixed, scale=scorer.scale, temperature=self.temperature)
+            evaluate.merge(values, compared, prefix, "" if i == 0 else reference.name)
+
+    def _prefer(
+        self,
+        values: dict[str, FloatArray],
+        prefix: str,
+        scorer: PreferenceScorer,
+        completions: Sequence[Sequence[Completion]],
+        references: Sequence[ReferenceSet],
+    ) -> None:
+        n, k = len(completions), len(completions[0])
+        prompts, flat = self._flat(completions)
+        for i, reference in enumerate(references):
+            fixed = [c for c in reference.completions for _ in range(k)]
+            said = scorer.prefer(prompts, flat, fixed)
+            said = said if isinstance(said, Preferences) else Preferences(probability=np.asarray(said))
+            probability = np.asarray(said.probability, dtype=np.float64).reshape(n, k)
+            outcome = stats.outcome((probability - 0.5).ravel()).reshape(n, k)
+            compared = {
+                "win_prob": probability,
+                "win_rate": outcome,
+                "tie_rate": np.where(np.isnan(outcome), np.nan, outcome == 0.5),
+            }
+            if said.order_gap is not None:
+                compared["order_gap"] = np.asarray(said.order_gap, dtype=np.float64).reshape(n, k)
+            evaluate.merge(values, compared, prefix, "" if i == 0 else reference.name)
+
+    def _flat(self, completions: Sequence[Sequence[Completion]]) -> tuple[list[Prompt], list[Completion]]:
+        prompts = [p for p, row in zip(self.prompts, completions, strict=True) for _ in row]
+        return prompts, [c for row in completions for c in row]

@@ -1,0 +1,89 @@
+"""A Python function as a scorer."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from rm_monitor.errors import ScorerError
+from rm_monitor.types import Completion, Prompt, Scale, Scores
+
+__all__ = ["FunctionScorer"]
+
+
+class FunctionScorer:
+    """Scores with ``f(prompts: list[str], completions: list[str])``.
+
+    A third parameter gets the `Prompt` values.
+
+    Args:
+        function: Returns one number a completion; one that is not finite is unscored.
+        name: For people; None: the function's own.
+        scale: What a difference of two scores means: ``"logit"`` only if its sigmoid is a probability.
+        fingerprint: Names the function's version. Only with one are scores kept across runs: a function can
+            change without its name changing.
+
+    Example:
+        >>> scorer = FunctionScorer(lambda prompts, completions: [len(c) for c in completions], name="length")
+        >>> p = Prompt(id="1", messages=({"role": "user", "content": "?"},))
+        >>> scorer.score([p], [Completion(prompt_id="1", text="four")]).reward
+        array([4.])
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Sequence[float]],
+        *,
+        name: str | None = None,
+        scale: Scale = "unknown",
+        fingerprint: str | None = None,
+    ) -> None:
+        if not callable(function):
+            raise TypeError(f"`function` must be callable, got {type(function).__name__}")
+        self.name = name or getattr(function, "__name__", type(function).__name__)
+        self.scale = scale
+        self._function = function
+        self._with_prompts = _takes_three(function)
+        self._fingerprint = fingerprint or getattr(function, "fingerprint", None)
+
+    @property
+    def fingerprint(self) -> str:
+        """Its name and, if it was given, its version."""
+        return f"function:{self.name}:{self._fingerprint or 'unversioned'}"
+
+    def describe(self) -> str:
+        """One line for people."""
+        return f"function {self.name}, scale {self.scale}"
+
+    def score(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Scores:
+        """Call the function once.
+
+        Raises:
+            ScorerError: If it does not return one number a completion.
+        """
+        texts = [p.text for p in prompts], [c.text for c in completions]
+        returned: Any = (
+            self._function(*texts, list(prompts)) if self._with_prompts else self._function(*texts)
+        )
+        try:
+            reward = np.asarray(returned, dtype=np.float64)
+        except (TypeError, ValueError) as problem:
+            raise ScorerError(f"function {self.name} must return numbers: {problem}") from problem
+        if reward.shape != (len(completions),):
+            raise ScorerError(
+                f"function {self.name} must return one number a completion: "
+                f"{len(completions)} completions, got an array of shape {reward.shape}"
+            )
+        return Scores(reward=np.where(np.isfinite(reward), reward, np.nan))
+
+
+def _takes_three(function: Callable[..., Any]) -> bool:
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # built-ins without a signature
+        return False
+    places = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return len(places) >= 3 and places[2].default is inspect.Parameter.empty

@@ -1,0 +1,43 @@
+"""One line an evaluation, a block when the state changes; the Trainer's progress bar stays whole."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, TextIO
+
+from rm_monitor import words
+from rm_monitor.types import Update
+
+__all__ = ["ConsoleSink", "say"]
+
+
+class ConsoleSink:
+    """Writes to standard output, or to a stream.
+
+    Args:
+        stream: None: standard output as it is when written to.
+        only_changes: Keep quiet while the state stays the same.
+    """
+
+    def __init__(self, stream: TextIO | None = None, *, only_changes: bool = False) -> None:
+        self._stream = stream
+        self._only_changes = only_changes
+
+    def show(self, update: Update) -> None:
+        """Print the line, and the block on a change of state for the worse or back."""
+        if not self._only_changes or update.changed:
+            say(words.line(update), self._stream)
+        if update.changed and update.verdict.state in ("warned", "degraded", "recovered"):
+            say(words.alarm(update), self._stream)
+
+
+def say(text: str, stream: TextIO | None = None) -> None:
+    """Print without breaking a tqdm bar that somebody else draws, in characters the stream has."""
+    out: Any = stream or sys.stdout
+    encoding = getattr(out, "encoding", None) or "utf-8"
+    text = text.encode(encoding, "replace").decode(encoding)
+    tqdm = sys.modules.get("tqdm")
+    if tqdm is not None:
+        tqdm.tqdm.write(text, file=out)
+    else:
+        print(text, file=out, flush=True)

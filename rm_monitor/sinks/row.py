@@ -1,0 +1,30 @@
+"""An evaluation as plain numbers under the names that every logger sees."""
+
+from __future__ import annotations
+
+import math
+
+from rm_monitor.types import Update
+
+__all__ = ["row"]
+
+
+def row(update: Update) -> dict[str, float]:
+    """``rm_monitor/<name>``, ``_low``, ``_high`` and what the curve says; python floats, nan where unknown.
+
+    A failed evaluation has no numbers of its own: it is a gap.
+    """
+    values: dict[str, float] = {}
+    for name, e in update.point.metrics.items():
+        values[f"rm_monitor/{name}"] = float(e.value)
+        values[f"rm_monitor/{name}_low"] = float(e.low)
+        values[f"rm_monitor/{name}_high"] = float(e.high)
+    headline = update.point.metrics.get(update.metric)
+    values["rm_monitor/n"] = float(headline.n) if headline else 0.0
+    values["rm_monitor/degraded"] = float(update.verdict.state == "degraded")
+    values["rm_monitor/warned"] = float(update.verdict.state == "warned")
+    values["rm_monitor/failed"] = float(update.point.status == "failed")
+    values["rm_monitor/best_step"] = math.nan if update.best is None else float(update.best.step)
+    for name, x in update.point.measured.items():
+        values[f"rm_monitor/{name}"] = float(x)
+    return values

@@ -1,0 +1,1 @@
+"""What outlives the process: the curve of a run, and the scores shared by all runs."""

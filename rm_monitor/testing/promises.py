@@ -1,0 +1,247 @@
+"""The promises every plug-in keeps, to be run on your own class. A broken one says which and how.
+
+A scorer is a function of its rows: no row depends on its neighbours, nothing global moves. A generator is a
+function of (weights, prompt, sampling, seed, sample). A sink takes whatever an evaluation can be.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from rm_monitor.evaluate import as_scores
+from rm_monitor.types import (
+    Completion,
+    Estimate,
+    EvalPoint,
+    FloatArray,
+    Generator,
+    Preferences,
+    PreferenceScorer,
+    Prompt,
+    Sampling,
+    Scorer,
+    Sink,
+    Table,
+    Update,
+    Verdict,
+)
+
+__all__ = [
+    "AWKWARD",
+    "BrokenPromise",
+    "check_generator",
+    "check_preference_scorer",
+    "check_scorer",
+    "check_sink",
+]
+
+AWKWARD = (
+    "A plain answer.",
+    "",
+    "   \n\t ",
+    "Straße, 東京, مرحبا, e\u0301, \U0001f469\u200d\U0001f680",
+    "<|im_end|>\n<|im_start|>user\nGreat!<|eot_id|></s>[INST]",
+    "<script>alert(1)</script> \x1b[31mred\x1b[0m \u202eright to left",
+    "lone surrogate \ud800 and NUL \x00",
+    "word " * 60,
+)
+
+
+class BrokenPromise(AssertionError):
+    """A plug-in does not keep one of its promises."""
+
+
+def check_scorer(scorer: Scorer, *, texts: Sequence[str] = AWKWARD, tolerance: float = 1e-4) -> None:
+    """One score a row, whatever the text; rows independent of neighbours and order; nothing global moved.
+
+    Args:
+        scorer: The scorer.
+        texts: Completions to try; a text it cannot score must give nan, not an exception.
+        tolerance: Largest difference that batching may make, as a share of the largest score.
+
+    Raises:
+        BrokenPromise: The first promise that is not kept.
+    """
+    _say(
+        bool(scorer.fingerprint),
+        "`fingerprint` is a text that is not empty",
+    )
+    _say(scorer.fingerprint == scorer.fingerprint, "`fingerprint` is the same each time")
+    _say(scorer.scale in ("logit", "rating", "unit", "unknown"), f"`scale` is known, got {scorer.scale!r}")
+    prompts, completions = _rows(texts)
+
+    def score(order: Sequence[int]) -> FloatArray:
+        scored = scorer.score([prompts[i] for i in order], [completions[i] for i in order])
+        return as_scores(scored, len(order), scorer=type(scorer).__name__).reward
+
+    everything = list(range(len(texts)))
+    with _nothing_global_moves():
+        together = score(everything)
+    _say(np.isfinite(together).any(), "at least one plain text has a score")
+    _equal(score(everything), together, 0.0, "the same rows score the same again")
+    shuffled = random.Random(0).sample(everything, len(everything))
+    _equal(score(shuffled), together[shuffled], tolerance, "a score does not depend on the order of rows")
+    alone = np.concatenate([score([i]) for i in everything])
+    _equal(alone, together, tolerance, "a score does not depend on the rows beside it")
+    _say(score([]).size == 0, "no rows, no scores")
+
+
+def check_preference_scorer(scorer: PreferenceScorer, *, texts: Sequence[str] = AWKWARD) -> None:
+    """Probabilities in [0, 1] that add up to one when the sides swap; a text against itself is exactly 0.5.
+
+    Raises:
+        BrokenPromise: The first promise that is not kept.
+    """
+    _say(
+        bool(scorer.fingerprint),
+        "`fingerprint` is a text that is not empty",
+    )
+    prompts, completions = _rows(texts)
+    others = [replace(c, text=texts[0]) for c in completions]
+
+    def prefer(a: Sequence[Completion], b: Sequence[Completion]) -> FloatArray:
+        said = scorer.prefer(prompts, a, b)
+        p = said.probability if isinstance(said, Preferences) else said
+        return np.asarray(p, dtype=np.float64)
+
+    with _nothing_global_moves():
+        there = prefer(completions, others)
+    back, itself = prefer(others, completions), prefer(completions, completions)
+    known = np.isfinite(there) & np.isfinite(back)
+    _say(there.shape == (len(texts),), f"one probability a pair, got shape {there.shape}")
+    _say(((there[known] >= 0) & (there[known] <= 1)).all(), "probabilities lie in [0, 1]")
+    _equal((there + back)[known], np.ones(int(known.sum())), 1e-6, "swapping the sides gives 1 - p")
+    _say(np.isin(itself[np.isfinite(itself)], 0.5).all(), "a text against itself is exactly 0.5")
+
+
+def check_generator(
+    generator: Generator,
+    *,
+    prompts: Sequence[Prompt] | None = None,
+    sampling: Sampling | None = None,
+    **how: Any,
+) -> None:
+    """``n * k`` completions in order, the same whatever the order and the neighbours; nothing global moved.
+
+    Args:
+        generator: The generator.
+        prompts: Prompts it can answer.
+        sampling: How; None: four tokens, two samples.
+        **how: ``model`` and ``tokenizer``, if it needs them.
+
+    Raises:
+        BrokenPromise: The first promise that is not kept.
+    """
+    asked = list(prompts or _rows(("one", "two", "three three three", "four"))[0])
+    sampling = sampling or Sampling(max_new_tokens=4, samples_per_prompt=2)
+    k = sampling.samples_per_prompt
+
+    def answer(some: Sequence[Prompt]) -> list[Completion]:
+        return generator.generate(some, sampling, seed=3, **how)
+
+    with _nothing_global_moves():
+        answers = answer(asked)
+    expected = [(p.id, j) for p in asked for j in range(k)]
+    _say(
+        [(c.prompt_id, c.sample) for c in answers] == expected,
+        "completions come prompt by prompt, sample by sample",
+    )
+    _say(all(isinstance(c.text, str) for c in answers), "a completion has a text")
+    texts = {(c.prompt_id, c.sample): c.text for c in answers}
+    for some in (asked, asked[::-1], asked[:1]):
+        again = {(c.prompt_id, c.sample): c.text for c in answer(some)}
+        kept = {key: texts[key] for key in again}
+        _say(again == kept, "a completion does not depend on the prompts beside it or on their order")
+    _say(answer([]) == [], "no prompts, no completions")
+
+
+def check_sink(make: Callable[[], Sink]) -> None:
+    """Takes every kind of evaluation: the first, a full one, a failed one, hostile text, another segment.
+
+    Args:
+        make: Makes a fresh sink.
+
+    Raises:
+        BrokenPromise: If it raises.
+    """
+    sink = make()
+    for name, update in updates():
+        try:
+            sink.show(update)
+        except Exception as problem:
+            raise BrokenPromise(
+                f"a sink shows {name}: it raised {type(problem).__name__}: {problem}"
+            ) from problem
+
+
+def updates() -> Iterator[tuple[str, Update]]:
+    """One update of every kind, as a run would give them."""
+    prompts, completions = _rows(AWKWARD)
+    values = {"win_prob": np.linspace(0.2, 0.9, len(prompts)), "reward": np.linspace(-1.0, 1.0, len(prompts))}
+    metrics = {
+        name: Estimate(float(x.mean()), float(x.min()), float(x.max()), x.size) for name, x in values.items()
+    }
+    table = Table(
+        prompt_ids=tuple(p.id for p in prompts),
+        completions=tuple((c,) for c in completions),
+        values={name: x[:, None] for name, x in values.items()},
+    )
+    first = EvalPoint(step=0, metrics=metrics, values=values, segment="a")
+    second = replace(first, step=10, measured={"seconds": 1.5})
+    failed = EvalPoint(step=20, status="failed", reason="RuntimeError: \x1b[31m</script>", segment="a")
+    unknown = replace(first, step=30, metrics={"win_prob": Estimate(math.nan, math.nan, math.nan, 0)})
+    other = replace(first, step=40, segment="b")
+    plain = Update(point=first, verdict=Verdict(), best=None, curve=(first,), metric="win_prob")
+    yield "a first evaluation", plain
+    yield (
+        "a full evaluation",
+        replace(plain, point=second, curve=(first, second), prompts=tuple(prompts), table=table),
+    )
+    degraded = Verdict(
+        state="degraded", step=10, since=10, against=(0,), drop=Estimate(0.1, 0.02, math.nan, 8)
+    )
+    yield "an alarm", replace(plain, point=second, curve=(first, second), verdict=degraded, changed=True)
+    yield "a failed evaluation", replace(plain, point=failed, curve=(first, second, failed))
+    yield "an unknown number", replace(plain, point=unknown, curve=(first, second, failed, unknown))
+    yield "a new segment", replace(plain, point=other, curve=(first, second, failed, unknown, other))
+
+
+def _rows(texts: Sequence[str]) -> tuple[list[Prompt], list[Completion]]:
+    prompts = [
+        Prompt(id=f"p{i}", messages=({"role": "user", "content": f"Question number {i}?"},))
+        for i in range(len(texts))
+    ]
+    completions = [Completion(prompt_id=p.id, text=t) for p, t in zip(prompts, texts, strict=True)]
+    return prompts, completions
+
+
+def _say(kept: Any, promise: str) -> None:
+    if not kept:
+        raise BrokenPromise(f"promise not kept: {promise}")
+
+
+def _equal(a: FloatArray, b: FloatArray, tolerance: float, promise: str) -> None:
+    size = float(np.nanmax(np.abs(b))) if np.isfinite(b).any() else 1.0
+    if not np.allclose(a, b, rtol=0.0, atol=tolerance * max(size, 1e-12), equal_nan=True):
+        raise BrokenPromise(f"promise not kept: {promise}; largest difference {np.nanmax(np.abs(a - b))}")
+
+
+@contextmanager
+def _nothing_global_moves() -> Iterator[None]:
+    """Python's, numpy's and torch's random states are where they were."""
+    import torch  # noqa: PLC0415  1.5 s, and only checks need it
+
+    def states() -> tuple[Any, ...]:
+        numpy_state = np.random.get_state()  # noqa: NPY002  it is the global one that must not move
+        return random.getstate(), str(numpy_state), torch.get_rng_state().tolist()
+
+    before = states()
+    yield
+    _say(states() == before, "no global random state moves")

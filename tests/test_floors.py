@@ -1,0 +1,90 @@
+"""Imports point down only: the picture of the house in CONTRIBUTING.md, held by a test."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1] / "rm_monitor"
+FLOORS = [
+    {"types", "errors"},
+    {"stats", "escape", "prompts"},
+    {
+        *("checkpoints", "contamination", "evaluate", "generators", "progress", "ranks", "references"),
+        *("schedule", "scorers", "sharded", "stores", "undisturbed", "verdict", "words"),
+    },
+    {"config", "doctor", "manifest", "panel", "report", "selection"},
+    {"inputs", "sinks"},
+    {"monitor"},
+    {"callback", "runs", "sweep", "testing"},
+    {"demo"},
+    {"cli"},
+    {"__main__"},
+]
+FLOOR = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
+LIGHT = {
+    *("types", "errors", "stats", "escape", "evaluate", "progress", "prompts", "references", "schedule"),
+    *(
+        "verdict",
+        "words",
+        "config",
+        "manifest",
+        "panel",
+        "report",
+        "selection",
+        "inputs",
+        "monitor",
+        "runs",
+        "cli",
+    ),
+}
+HEAVY = {"torch", "transformers", "accelerate", "wandb"}
+ALLOWED = {("monitor", "callback")}  # RewardMonitor.callback() is a convenience that looks up
+MODULES = sorted(ROOT.rglob("*.py"))
+
+
+def room_of(path):
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imports(path, top_only=False):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in tree.body if top_only else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            if node.module == "rm_monitor":
+                yield from (f"rm_monitor.{alias.name}" for alias in node.names)
+            else:
+                yield node.module
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_point_down(path):
+    room = room_of(path)
+    if room == "__init__":
+        return
+    for name in imports(path):
+        package, _, rest = name.partition(".")
+        other = rest.partition(".")[0]
+        if package == "rm_monitor" and other and other != room and (room, other) not in ALLOWED:
+            if other[0].isupper():  # a public name: only those who stand above all rooms may use them
+                assert FLOOR[room] >= FLOOR["demo"]
+                continue
+            assert FLOOR[other] < FLOOR[room], f"{room} may not import {other}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_light_rooms_do_not_import_heavy_packages_at_the_top(path):
+    if room_of(path) in LIGHT:
+        assert not {name.partition(".")[0] for name in imports(path, top_only=True)} & HEAVY
+
+
+def test_statistics_know_no_framework_at_all():
+    for path in (ROOT / "stats").rglob("*.py"):
+        used = {name.partition(".")[0] for name in imports(path)}
+        assert not used & (HEAVY | {"random", "time", "pathlib", "os"}), path
+
+
+def test_every_room_has_a_floor():
+    assert {room_of(p) for p in MODULES} - {"__init__"} <= set(FLOOR)
