@@ -42,9 +42,10 @@ class ControlTokens:
     Args:
         tokenizer: The reward model's own.
         template: Its chat template; empty if it has none.
+        markers: Further pieces of text that structure the input though they are not tokens.
     """
 
-    def __init__(self, tokenizer: Any, template: str = "") -> None:
+    def __init__(self, tokenizer: Any, template: str = "", markers: Sequence[str] = ()) -> None:
         added = tokenizer.added_tokens_decoder
         self.ids = frozenset(
             index
@@ -52,6 +53,7 @@ class ControlTokens:
             if (token.special or token.content in template) and not token.content.isspace()
         ) | frozenset(tokenizer.all_special_ids)
         names = {added[i].content if i in added else tokenizer.convert_ids_to_tokens(i) for i in self.ids}
+        names.update(markers)
         # Longest first, so that the name that is broken is the one the tokenizer would have found.
         longest = sorted((name for name in names if len(name) > 1), key=len, reverse=True)
         self._names = re.compile("|".join(map(re.escape, longest)) or r"(?!)")

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from rm_monitor.scorers import networks
 from rm_monitor.scorers.checkpoint import Checkpoint
 from rm_monitor.scorers.encodings import ChatEncoding, Encoding, PairEncoding, TextEncoding
 from rm_monitor.scorers.options import Options
-from rm_monitor.scorers.pointwise import Head, PointwiseScorer, Reader
+from rm_monitor.scorers.parts import Head, Reader
+from rm_monitor.scorers.pointwise import PointwiseScorer
 from rm_monitor.scorers.readers import HiddenReader
 from rm_monitor.types import Message
 
 __all__ = ["chat_encoding", "decoder_scorer", "encoding_for", "put_together"]
+
+
+S = TypeVar("S")
 
 
 def decoder_scorer(
@@ -38,12 +42,14 @@ def decoder_scorer(
     model = networks.decoder(checkpoint, options)
     identity = networks.identity_of(model, checkpoint.weights_digest(), checkpoint.config_digest())
     return put_together(
+        PointwiseScorer,
         name=options.name or checkpoint.name,
         kind=kind,
         options=options,
         encoding=encoding,
         reader=HiddenReader(model, identity),
         head=head,
+        limit=networks.longest_input(model.config, encoding.tokenizer),
         notes=notes,
     )
 
@@ -67,28 +73,35 @@ def encoding_for(
 
 
 def put_together(
+    scorer: Callable[..., S],
     *,
-    name: str,
-    kind: str,
     options: Options,
     encoding: Encoding,
     reader: Reader,
     head: Head,
-    notes: Sequence[str] = (),
-) -> PointwiseScorer:
-    """The scorer, on the device its network is on."""
-    limit = networks.longest_input(reader.model.config, encoding.tokenizer)
+    limit: int | None,
+    **parts: Any,
+) -> S:
+    """The scorer, on the device its network is on.
+
+    Args:
+        scorer: Its class.
+        options: What the user said.
+        encoding: Its input format.
+        reader: Its network.
+        head: What reads the score.
+        limit: The most tokens it reads; None: no limit is known.
+        **parts: Name, kind and notes.
+    """
     device = next(reader.model.parameters()).device
     head.to(device)
-    return PointwiseScorer(
-        name=name,
-        kind=kind,
+    return scorer(
         formatter=options.formatter(encoding, limit=limit),
         reader=reader,
         head=head,
         batcher=options.batcher(encoding.tokenizer),
         device=device,
-        notes=notes,
+        **parts,
     )
 
 

@@ -7,25 +7,30 @@ it is an attribute model, and the user says which label, or which weights, make 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 
-from rm_monitor.errors import ScorerError
-from rm_monitor.scorers import networks
-from rm_monitor.scorers.assemble import chat_encoding, decoder_scorer, encoding_for, put_together
+from rm_monitor.scorers.assemble import chat_encoding, decoder_scorer
 from rm_monitor.scorers.checkpoint import Checkpoint
 from rm_monitor.scorers.columns import Columns, label_names
+from rm_monitor.scorers.describe import ANSWER, EXAMPLE
+from rm_monitor.scorers.encodings import Encoded, Encoding
+from rm_monitor.scorers.heads import LastTokenHead, linear
 from rm_monitor.scorers.options import Options
-from rm_monitor.scorers.pointwise import PointwiseScorer, Readout
+from rm_monitor.scorers.parts import Readout
+from rm_monitor.scorers.pointwise import PointwiseScorer
 from rm_monitor.scorers.pooling import last_token
-from rm_monitor.scorers.readers import LogitsReader
 from rm_monitor.types import Scale
 
-__all__ = ["LabelHead", "LinearHead", "build", "build_text_pair", "scale_of"]
+__all__ = ["LinearHead", "build", "choose", "scale_of", "skipped_token"]
+
+log = logging.getLogger(__name__)
 
 
-class LinearHead(torch.nn.Module):
+class LinearHead(LastTokenHead):
     """Labels as a linear map of the last token's hidden state, in float32, then the reward among them.
 
     Args:
@@ -33,86 +38,46 @@ class LinearHead(torch.nn.Module):
         bias: ``(labels,)`` or None.
         columns: Which labels make the reward.
         scale: What a difference of rewards means.
+        skip: The token that does not count as the last one (`skipped_token`).
     """
 
-    weight: torch.Tensor
-    bias: torch.Tensor | None
-
     def __init__(
-        self, weight: torch.Tensor, bias: torch.Tensor | None = None, *, columns: Columns, scale: Scale
+        self,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None = None,
+        *,
+        columns: Columns,
+        scale: Scale,
+        skip: int | None = None,
     ) -> None:
-        super().__init__()
-        self.register_buffer("weight", weight.detach().float())
-        self.register_buffer("bias", None if bias is None else bias.detach().float())
+        where = "last token" if skip is None else f"last token that is not {skip}"
+        shape = str(list(weight.shape))
+        super().__init__(scale=scale, identity={"shape": shape, "read at": where, **columns.identity})
+        self.layer = linear(weight, bias)
         self.columns = columns
-        self.scale: Scale = scale
+        self.skip = skip
 
-    @property
-    def identity(self) -> dict[str, str]:
-        """Which label of how many."""
-        return {"shape": str(list(self.weight.shape)), "read at": "last token", **self.columns.identity}
-
-    def positions(self, ids: Sequence[int]) -> tuple[int, ...]:
-        """The last token."""
-        return last_token(ids)
+    def positions(self, encoded: Encoded) -> tuple[int, ...]:
+        """The last token that counts."""
+        return (last_token(encoded.ids, skip=self.skip),)
 
     def forward(self, read: torch.Tensor) -> Readout:
         """Rewards of ``(b, 1, hidden)``."""
-        return Readout(*self.columns(torch.nn.functional.linear(read[:, 0], self.weight, self.bias)))
-
-
-class LabelHead(torch.nn.Module):
-    """Labels that the network gives itself; picks the reward among them."""
-
-    def __init__(self, *, columns: Columns, scale: Scale) -> None:
-        super().__init__()
-        self.columns = columns
-        self.scale: Scale = scale
-
-    @property
-    def identity(self) -> dict[str, str]:
-        """Which label of how many."""
-        return {"labels": str(self.columns.count), "read at": "its own pooler", **self.columns.identity}
-
-    def positions(self, ids: Sequence[int]) -> tuple[int, ...]:
-        """Not used by an encoder; the last token, so that rows look alike."""
-        return last_token(ids)
-
-    def forward(self, read: torch.Tensor) -> Readout:
-        """Rewards of ``(b, 1, labels)``."""
-        return Readout(*self.columns(read[:, 0]))
+        return Readout(*self.columns(self.layer(read[:, 0])))
 
 
 def build(checkpoint: Checkpoint, options: Options) -> PointwiseScorer:
     """A decoder with ``score.weight``: ``*ForSequenceClassification``."""
-    names = [n for n in ("score.weight", "score.bias") if n in checkpoint.tensors]
-    tensors = checkpoint.read(names)
-    columns = choose(checkpoint, options, len(tensors["score.weight"]))
-    head = LinearHead(
-        tensors["score.weight"], tensors.get("score.bias"), columns=columns, scale=scale_of(columns, options)
-    )
+    tensors = checkpoint.read(n for n in ("score.weight", "score.bias") if n in checkpoint.tensors)
+    weight = tensors["score.weight"]
+    columns = choose(checkpoint, options, len(weight))
     encoding = chat_encoding(checkpoint, options)
-    return decoder_scorer(checkpoint, options, kind="bradley_terry", encoding=encoding, head=head)
-
-
-def build_text_pair(checkpoint: Checkpoint, options: Options) -> PointwiseScorer:
-    """An encoder over the pair of prompt and answer."""
-    last = [
-        name for name in ("classifier.weight", "classifier.out_proj.weight") if name in checkpoint.tensors
-    ]
-    if not last:
-        raise ScorerError(f"{checkpoint.name!r} has no classifier weights that are known here")
-    columns = choose(checkpoint, options, checkpoint.tensors[last[0]].shape[0])
-    tokenizer = networks.tokenizer_for(options, checkpoint)
-    model = networks.encoder(checkpoint, options)
-    identity = networks.identity_of(model, checkpoint.weights_digest(), checkpoint.config_digest())
-    return put_together(
-        name=options.name or checkpoint.name,
-        kind="text_pair",
-        options=options,
-        encoding=encoding_for(tokenizer, options, default="text_pair", name=checkpoint.name),
-        reader=LogitsReader(model, identity),
-        head=LabelHead(columns=columns, scale=scale_of(columns, options)),
+    skip, notes = skipped_token(encoding, checkpoint.config, options)
+    head = LinearHead(
+        weight, tensors.get("score.bias"), columns=columns, scale=scale_of(columns, options), skip=skip
+    )
+    return decoder_scorer(
+        checkpoint, options, kind="bradley_terry", encoding=encoding, head=head, notes=notes
     )
 
 
@@ -130,3 +95,26 @@ def choose(checkpoint: Checkpoint, options: Options, count: int) -> Columns:
 def scale_of(columns: Columns, options: Options) -> Scale:
     """Log-odds for a single label, as the Bradley-Terry likelihood trains it; unknown for one of several."""
     return options.scale or ("logit" if columns.count == 1 else "unknown")
+
+
+def skipped_token(
+    encoding: Encoding, config: Mapping[str, Any], options: Options
+) -> tuple[int | None, list[str]]:
+    """The token that does not count as the last one, and what a person should know of it.
+
+    transformers reads the score at the right-most token that is not the padding token. That is the last
+    token, unless inputs end with the padding token itself, as they may where it is also the end token. Such
+    a model was trained and evaluated one token earlier, so it is read there; ``pooling="mask"`` reads the
+    end all the same.
+    """
+    pad = config.get("pad_token_id")
+    ids = encoding(EXAMPLE.messages, ANSWER).ids
+    if options.pooling == "mask" or pad is None or not ids or ids[-1] != pad:
+        return None, []
+    note = (
+        f"inputs end with the padding token {pad}: the score is read before it, where transformers reads it; "
+        "`pooling='mask'` reads it at the very end"
+    )
+    if options.pooling == "auto":
+        log.warning("%s", note)
+    return int(pad), [note]

@@ -84,10 +84,10 @@ class Description:
         return "\n".join(self.lines())
 
 
-def describe_input(formatter: Formatter) -> InputFormat:
-    """Render an example and look at it."""
+def describe_input(formatter: Formatter, *, answers: int = 1) -> InputFormat:
+    """Render an example and look at it; a model that compares reads two answers."""
     tokenizer = formatter.tokenizer
-    ids = formatter.render(EXAMPLE, ANSWER).ids
+    ids = formatter.render(EXAMPLE, *[ANSWER] * answers).ids
     tail = tuple(tokenizer.convert_ids_to_tokens(list(ids[-8:])))
     return InputFormat(
         format=formatter.encoding.identity["format"],
@@ -96,7 +96,7 @@ def describe_input(formatter: Formatter) -> InputFormat:
         pad=str(tokenizer.pad_token),
         max_length=formatter.max_length,
         tail=tail,
-        closed=_closed(tokenizer, formatter, ids),
+        closed=answers == 2 or _closed(tokenizer, formatter, ids),
     )
 
 

@@ -32,20 +32,29 @@ def _is_encoder(config: Mapping[str, Any], shapes: Shapes) -> bool:
     return _is(config, "ForSequenceClassification") and _starts(shapes, "classifier.")
 
 
+def _is_openrlhf(config: Mapping[str, Any]) -> bool:
+    return (
+        "value_head_prefix" in config
+        or "normalize_reward" in config
+        or config.get("architectures") == ["RewardModel"]
+    )
+
+
 # Special heads first: several of them have a tensor that a plainer kind has too.
 RULES = (
+    Rule("lora", lambda c, s: "peft_type" in c),
     Rule("pairrm", lambda c, s: _is(c, "PairRM") or "source_prefix_id" in c),
     Rule("qrm", lambda c, s: _starts(s, "gating.") and "num_quantiles" in c),
     Rule(
         "armorm", lambda c, s: _starts(s, "gating.", "regression_layer.") and "reward_transform_matrix" in s
     ),
-    Rule("ldl", lambda c, s: _starts(s, "regression_layer.", "gating_layer.")),
-    Rule("urm", lambda c, s: _starts(s, "score.", "weights.fc.") or _is(c, "ForUncertainRewardModel")),
+    Rule("ldl", lambda c, s: _starts(s, "gating_layer.") or _is(c, "LDLRewardModel27B")),
+    Rule("urm", lambda c, s: _starts(s, "score.", "weights.fc.")),
     Rule("inform", lambda c, s: _starts(s, "score.0.", "score.2.")),
     Rule("grm", lambda c, s: _starts(s, "v_head.summary")),
     Rule("ultrarm", lambda c, s: "regression_head.weight" in s),
     Rule("beaver", lambda c, s: _is(c, "ForScore") and _starts(s, "score_head.")),
-    Rule("openrlhf", lambda c, s: "value_head_prefix" in c and f"{c['value_head_prefix']}.weight" in s),
+    Rule("openrlhf", lambda c, s: _is_openrlhf(c) and f"{c.get('value_head_prefix', 'score')}.weight" in s),
     Rule("bradley_terry", lambda c, s: "score.weight" in s),
     Rule("text_pair", _is_encoder),
 )

@@ -17,7 +17,17 @@ from typing import Any, Literal, NamedTuple, Protocol
 from rm_monitor.errors import ScorerError
 from rm_monitor.types import Message
 
-__all__ = ["ChatEncoding", "Encoded", "Encoding", "PairEncoding", "TextEncoding", "freeze_dates", "own_copy"]
+__all__ = [
+    "ChatEncoding",
+    "Encoded",
+    "Encoding",
+    "PairEncoding",
+    "TextEncoding",
+    "as_text",
+    "conversation",
+    "freeze_dates",
+    "own_copy",
+]
 
 Bos = Literal["template", "one", "none"]
 
@@ -27,10 +37,17 @@ _NOW = re.compile(r"strftime_now\(\s*(['\"])(?P<format>[^'\"]*)\1\s*\)")
 
 
 class Encoded(NamedTuple):
-    """Token ids and, for encoders, which of the two texts each belongs to."""
+    """One input of a reward model.
+
+    Attributes:
+        ids: Its tokens.
+        types: For encoders, which of the two texts each token belongs to.
+        start: Where the answer begins, for those that read all of its tokens.
+    """
 
     ids: tuple[int, ...]
     types: tuple[int, ...] | None = None
+    start: int = 0
 
 
 class Encoding(Protocol):
@@ -45,11 +62,15 @@ class Encoding(Protocol):
         """The text of the template, where control tokens are looked for."""
 
     @property
+    def markers(self) -> tuple[str, ...]:
+        """Pieces of text that structure the input though they are not tokens."""
+
+    @property
     def identity(self) -> Mapping[str, str]:
         """What the ids depend on."""
 
-    def __call__(self, messages: Sequence[Message], answer: str) -> Encoded:
-        """The ids of a conversation whose last turn is the answer."""
+    def __call__(self, messages: Sequence[Message], *answers: str) -> Encoded:
+        """The ids of a conversation and its answer; two answers for a model that compares them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +82,12 @@ class ChatEncoding:
         template: Its chat template, dates frozen.
         bos: ``template`` leaves the ids as the template gives them; ``one`` and ``none`` force the number of
             beginning-of-sequence tokens (FsfairX and the RLHFlow pair model were trained without any).
-        generation_prompt: Whether the template is asked to open a further assistant turn.
     """
 
     tokenizer: Any
     template: str
     bos: Bos = "template"
-    generation_prompt: bool = False
+    markers: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -102,14 +122,18 @@ class ChatEncoding:
         """Template and number of beginning-of-sequence tokens."""
         return {"format": "chat", "template": _digest(self.template), "bos": self.bos}
 
-    def __call__(self, messages: Sequence[Message], answer: str) -> Encoded:
+    def __call__(self, messages: Sequence[Message], *answers: str) -> Encoded:
         """The ids of a conversation whose last turn is the answer."""
-        turns = [*map(dict, messages), {"role": "assistant", "content": answer}]
+        turns = conversation(messages, answers)
+        return Encoded(self.ids(turns))
+
+    def ids(self, turns: Sequence[Mapping[str, str]], *, generation_prompt: bool = False) -> tuple[int, ...]:
+        """One call of the template; ``generation_prompt`` opens the turn that would answer."""
         ids: list[int] = self.tokenizer.apply_chat_template(
-            turns,
+            list(turns),
             chat_template=self.template,
             tokenize=True,
-            add_generation_prompt=self.generation_prompt,
+            add_generation_prompt=generation_prompt,
             return_dict=False,
         )
         first = self.tokenizer.bos_token_id
@@ -117,7 +141,7 @@ class ChatEncoding:
             while ids and ids[0] == first:
                 ids = ids[1:]
             ids = [first, *ids] if self.bos == "one" else ids
-        return Encoded(tuple(ids))
+        return tuple(ids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,15 +150,16 @@ class PairEncoding:
 
     tokenizer: Any
     template: str = ""
+    markers: tuple[str, ...] = ()
 
     @property
     def identity(self) -> Mapping[str, str]:
         """The format has no settings."""
         return {"format": "text_pair"}
 
-    def __call__(self, messages: Sequence[Message], answer: str) -> Encoded:
+    def __call__(self, messages: Sequence[Message], *answers: str) -> Encoded:
         """The ids of the pair, and which text each belongs to."""
-        both = self.tokenizer(as_text(messages), answer, truncation=False, padding=False)
+        both = self.tokenizer(as_text(messages), *answers, truncation=False, padding=False)
         types = both.get("token_type_ids")
         return Encoded(tuple(both["input_ids"]), tuple(types) if types is not None else None)
 
@@ -145,30 +170,38 @@ class TextEncoding:
 
     Attributes:
         tokenizer: The reward model's own.
-        write: Messages and answer -> the whole text.
+        write: Messages and answers -> the whole text.
         name: What the format is called.
         end: Whether an end-of-sequence token is appended if the text did not give one.
         template: The fixed pieces of the text.
+        markers: Those of them that an answer must not be able to write.
     """
 
     tokenizer: Any
-    write: Callable[[Sequence[Message], str], str]
+    write: Callable[..., str]
     name: str
     end: bool = True
     template: str = ""
+    markers: tuple[str, ...] = ()
 
     @property
     def identity(self) -> Mapping[str, str]:
         """The format and whether it ends with an end token."""
         return {"format": self.name, "end": str(self.end)}
 
-    def __call__(self, messages: Sequence[Message], answer: str) -> Encoded:
+    def __call__(self, messages: Sequence[Message], *answers: str) -> Encoded:
         """The ids of the written text."""
-        ids = self.tokenizer(self.write(messages, answer), truncation=False, padding=False)["input_ids"]
+        ids = self.tokenizer(self.write(messages, *answers), truncation=False, padding=False)["input_ids"]
         last = self.tokenizer.eos_token_id
         if self.end and last is not None and (not ids or ids[-1] != last):
             ids = [*ids, last]
         return Encoded(tuple(ids))
+
+
+def conversation(messages: Sequence[Message], answers: Sequence[str]) -> list[dict[str, str]]:
+    """The turns of a prompt and its answer, as chat templates read them."""
+    turns = [{"role": m["role"], "content": m["content"]} for m in messages]
+    return [*turns, *({"role": "assistant", "content": answer} for answer in answers)]
 
 
 def as_text(messages: Sequence[Message]) -> str:

@@ -76,8 +76,8 @@ class Formatter:
         self.max_length = max_length
         self.on_overflow: OnOverflow = on_overflow
         self.strip_think = strip_think
-        self.control = ControlTokens(encoding.tokenizer, encoding.template)
-        self._expected: dict[Turns, int] = {}
+        self.control = ControlTokens(encoding.tokenizer, encoding.template, encoding.markers)
+        self._expected: dict[tuple[Turns, int], int] = {}
 
     @property
     def tokenizer(self) -> Any:
@@ -95,25 +95,20 @@ class Formatter:
             "strip_think": str(self.strip_think),
         }
 
-    def render(self, prompt: Prompt, completion: str) -> Rendered:
-        """The ids of an answer to a prompt.
+    def render(self, prompt: Prompt, *completions: str) -> Rendered:
+        """The ids of an answer to a prompt, or of two for a model that compares them.
 
         Raises:
             ScorerError: If the input is too long and ``on_overflow`` is ``error``, or the template refuses
                 it.
         """
-        flags = set()
-        answer = strip_think(completion) if self.strip_think else completion
-        if answer != completion:
-            flags.add("think")
-        harmless = self.control.neutralise(answer)
-        if harmless != answer:
-            flags.add("special_text")
-        if not harmless.strip():
-            flags.add("empty")
-        encoded = self._encode(prompt, prompt.messages, harmless)
-        if not self._as_many_control_tokens(prompt, encoded, harmless):
+        flags: set[str] = set()
+        answers = [self._answer(completion, flags) for completion in completions]
+        encoded = self._encode(prompt, prompt.messages, answers)
+        if not self._as_many_control_tokens(prompt, encoded, answers):
             return Rendered(encoded, frozenset(flags | {"special_text"}), usable=False)
+        if not encoded.ids:
+            return Rendered(encoded, frozenset(flags), usable=False)
         if self.max_length is None or len(encoded.ids) <= self.max_length:
             return Rendered(encoded, frozenset(flags))
         flags.add("overflow")
@@ -124,12 +119,26 @@ class Formatter:
                 "this reward model reads: leave it out, or pass `on_overflow='skip'` or "
                 "'truncate_prompt_middle'"
             )
-        shorter = self._shorten(prompt, harmless) if self.on_overflow == "truncate_prompt_middle" else None
+        shorter = self._shorten(prompt, answers) if self.on_overflow == "truncate_prompt_middle" else None
         return Rendered(shorter or encoded, frozenset(flags), usable=shorter is not None)
 
-    def _encode(self, prompt: Prompt, messages: Sequence[Message], answer: str) -> Encoded:
+    def _answer(self, completion: str, flags: set[str]) -> str:
+        """What of a completion is shown, with what was noticed added to the flags."""
+        # Lone surrogates (half an emoji, cut off) are text that no tokenizer takes.
+        completion = completion.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        answer = strip_think(completion) if self.strip_think else completion
+        if answer != completion:
+            flags.add("think")
+        harmless = self.control.neutralise(answer)
+        if harmless != answer:
+            flags.add("special_text")
+        if not harmless.strip():
+            flags.add("empty")
+        return harmless
+
+    def _encode(self, prompt: Prompt, messages: Sequence[Message], answers: Sequence[str]) -> Encoded:
         try:
-            return self.encoding(messages, answer)
+            return self.encoding(messages, *answers)
         except ScorerError:
             raise
         except Exception as error:  # a template says no in its own words, through whatever jinja raises
@@ -138,20 +147,22 @@ class Formatter:
                 f"(roles {[m['role'] for m in messages]}): {error}"
             ) from error
 
-    def _as_many_control_tokens(self, prompt: Prompt, encoded: Encoded, answer: str) -> bool:
+    def _as_many_control_tokens(self, prompt: Prompt, encoded: Encoded, answers: Sequence[str]) -> bool:
         """The check that holds whatever the text does: as many control ids as with the answer "x".
 
         It sees what no search in the text can: an answer that ends in ``<|im_`` before a template that goes
         on.
         """
-        key = tuple((m["role"], m["content"]) for m in prompt.messages)
+        key = tuple((m["role"], m["content"]) for m in prompt.messages), len(answers)
         if key not in self._expected:
-            self._expected[key] = self.control.count(self._encode(prompt, prompt.messages, "x").ids)
+            plain = self._encode(prompt, prompt.messages, ["x"] * len(answers))
+            self._expected[key] = self.control.count(plain.ids)
         found = self.control.count(encoded.ids)
         # A template may leave an empty turn out altogether.
-        return found == self._expected[key] or (not answer.strip() and found < self._expected[key])
+        left_out = not all(answer.strip() for answer in answers) and found < self._expected[key]
+        return found == self._expected[key] or left_out
 
-    def _shorten(self, prompt: Prompt, answer: str) -> Encoded | None:
+    def _shorten(self, prompt: Prompt, answers: Sequence[str]) -> Encoded | None:
         """The ids with the middle of the prompt's longest turn cut out; None if that cannot be enough."""
         limit = self.max_length
         assert limit is not None
@@ -159,14 +170,14 @@ class Formatter:
         longest = max(range(len(turns)), key=lambda i: len(turns[i]["content"]))
         pieces = self.tokenizer(turns[longest]["content"], add_special_tokens=False)["input_ids"]
         kept = len(pieces)
-        encoded = self._encode(prompt, turns, answer)
+        encoded = self._encode(prompt, turns, answers)
         while len(encoded.ids) > limit:
             kept -= len(encoded.ids) - limit
             if kept < 2:
                 return None
             head, tail = pieces[: kept // 2], pieces[-(kept - kept // 2) :]
             turns[longest]["content"] = self._text(head) + _CUT + self._text(tail)
-            encoded = self._encode(prompt, turns, answer)
+            encoded = self._encode(prompt, turns, answers)
         return encoded
 
     def _text(self, ids: Sequence[int]) -> str:

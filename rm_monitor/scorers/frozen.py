@@ -13,13 +13,14 @@ __all__ = ["frozen", "library_versions"]
 
 
 @contextmanager
-def frozen(model: Any, device: torch.device) -> Iterator[None]:
-    """Run the model as a fixed function.
+def frozen(*modules: Any, device: torch.device) -> Iterator[None]:
+    """Run modules as fixed functions.
 
     Evaluation mode is forced each time and not put back: a Trainer may have called ``train()`` on a parent.
     Autocast is switched off, or a training loop's bfloat16 region would decide the dtype of the scores.
     """
-    model.eval()
+    for module in modules:
+        module.eval()
     with torch.no_grad(), torch.autocast(device.type, enabled=False):
         yield
 

@@ -16,12 +16,6 @@ __all__ = ["load_scorer"]
 
 log = logging.getLogger(__name__)
 
-# Kind -> module and function; imported when needed, as each brings its part of transformers.
-BUILDERS = {
-    "bradley_terry": ("bradley_terry", "build"),
-    "text_pair": ("bradley_terry", "build_text_pair"),
-}
-
 
 def load_scorer(
     source: Any,
@@ -123,8 +117,8 @@ def _load(source: Any, kind: str | None, options: dict[str, Any]) -> Scorer | Pr
 
 def _from_files(source: str | Path, kind: str | None, options: dict[str, Any]) -> Scorer | PreferenceScorer:
     checkpoint = open_checkpoint(source, revision=options["revision"])
-    module, build = BUILDERS[detect(checkpoint, kind=kind)]
-    scorer: Scorer | PreferenceScorer = _call(module, build, checkpoint, _options(options))
+    family = detect(checkpoint, kind=kind)  # the name of its module, which brings its part of transformers
+    scorer: Scorer | PreferenceScorer = _call(family, "build", checkpoint, _options(options))
     return scorer
 
 

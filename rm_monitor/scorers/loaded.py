@@ -9,11 +9,13 @@ import torch
 from rm_monitor.errors import ScorerError
 from rm_monitor.scorers import networks
 from rm_monitor.scorers.assemble import encoding_for, put_together
-from rm_monitor.scorers.bradley_terry import LabelHead, LinearHead, scale_of
+from rm_monitor.scorers.bradley_terry import LinearHead, scale_of, skipped_token
 from rm_monitor.scorers.columns import Columns, label_names
 from rm_monitor.scorers.options import Options
+from rm_monitor.scorers.parts import Head, Reader
 from rm_monitor.scorers.pointwise import PointwiseScorer
 from rm_monitor.scorers.readers import HiddenReader, LogitsReader
+from rm_monitor.scorers.text_pair import LabelHead
 
 __all__ = ["build"]
 
@@ -54,18 +56,25 @@ def build(model: Any, options: Options) -> PointwiseScorer:
         model=repr(name),
     )
     scale = scale_of(columns, options)
+    encoding = encoding_for(tokenizer, options, default="text_pair" if encoder else "chat", name=name)
+    notes = ["given already loaded: the caller answers for how its head was made"]
+    chosen: Head = LabelHead(columns=columns, scale=scale)
+    reader: Reader = LogitsReader(inner, identity)
+    if head is not None:
+        skip, more = skipped_token(encoding, {"pad_token_id": config.get_text_config().pad_token_id}, options)
+        notes += more
+        chosen = LinearHead(head.weight, head.bias, columns=columns, scale=scale, skip=skip)
+        reader = HiddenReader(getattr(inner, inner.base_model_prefix), identity)
     return put_together(
+        PointwiseScorer,
         name=name,
         kind="text_pair" if encoder else "bradley_terry",
         options=options,
-        encoding=encoding_for(tokenizer, options, default="text_pair" if encoder else "chat", name=name),
-        reader=LogitsReader(inner, identity)
-        if head is None
-        else HiddenReader(getattr(inner, inner.base_model_prefix), identity),
-        head=LabelHead(columns=columns, scale=scale)
-        if head is None
-        else LinearHead(head.weight, head.bias, columns=columns, scale=scale),
-        notes=("given already loaded: the caller answers for how its head was made",),
+        encoding=encoding,
+        reader=reader,
+        head=chosen,
+        limit=networks.longest_input(inner.config, tokenizer),
+        notes=notes,
     )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,6 +24,7 @@ from rm_monitor.scorers.encodings import own_copy
 from rm_monitor.scorers.options import Options
 
 __all__ = [
+    "classifier_without_head",
     "decoder",
     "encoder",
     "identity_of",
@@ -33,23 +35,36 @@ __all__ = [
     "tokenizer_for",
 ]
 
-_AUTO = {"decoder": AutoModel, "encoder": AutoModelForSequenceClassification, "causal": AutoModelForCausalLM}
 _UNBOUNDED = 10**9  # transformers' way to say that a tokenizer knows no limit
 
 
-def decoder(checkpoint: Checkpoint, options: Options) -> Any:
-    """The network without any head: a head that is not there cannot be random."""
-    return _load(checkpoint, options, "decoder")
+def decoder(checkpoint: Checkpoint, options: Options, *, prefix: str = "") -> Any:
+    """The network without any head: a head that is not there cannot be random.
+
+    Args:
+        checkpoint: Where the weights are.
+        options: What the user said.
+        prefix: What the names of its tensors begin with, where transformers would not expect it.
+    """
+    mapping: dict[str, Any] = {"key_mapping": {rf"^{re.escape(prefix)}": ""}} if prefix else {}
+    return _load(AutoModel, checkpoint, options, **mapping)
 
 
 def encoder(checkpoint: Checkpoint, options: Options) -> Any:
     """The network with its own classifier."""
-    return _load(checkpoint, options, "encoder")
+    return _load(AutoModelForSequenceClassification, checkpoint, options)
 
 
 def language_model(checkpoint: Checkpoint, options: Options) -> Any:
     """The network with its vocabulary head."""
-    return _load(checkpoint, options, "causal")
+    return _load(AutoModelForCausalLM, checkpoint, options)
+
+
+def classifier_without_head(checkpoint: Checkpoint, options: Options, *, labels: int) -> Any:
+    """The network with an empty ``score`` head, for an adapter that brings its own."""
+    return _load(
+        AutoModelForSequenceClassification, checkpoint, options, num_labels=labels, headless=("score.weight",)
+    )
 
 
 def tokenizer_for(options: Options, checkpoint: Checkpoint | None = None) -> Any:
@@ -139,28 +154,40 @@ def _config(checkpoint: Checkpoint) -> Any:
     return CONFIG_MAPPING[kind].from_dict(facts)
 
 
-def _load(checkpoint: Checkpoint, options: Options, what: str) -> Any:
-    dtype, device = place(options, checkpoint.dtype, small=what == "encoder")
-    where: dict[str, Any] = {} if device.type == "cpu" else {"device_map": {"": device}}
+def _load(
+    auto: Any,
+    checkpoint: Checkpoint,
+    options: Options,
+    *,
+    headless: Sequence[str] = (),
+    num_labels: int | None = None,
+    **more: Any,
+) -> Any:
+    small = auto is AutoModelForSequenceClassification and not headless
+    dtype, device = place(options, checkpoint.dtype, small=small)
     if options.device == "auto":
-        where = {"device_map": "auto"}
+        more["device_map"] = "auto"
+    elif device.type != "cpu":
+        more["device_map"] = {"": device}
+    config = _config(checkpoint)
+    if num_labels is not None:
+        config.num_labels = num_labels
     try:
         with _quietly():
-            model, info = _AUTO[what].from_pretrained(
+            model, info = auto.from_pretrained(
                 checkpoint.folder,
-                config=_config(checkpoint),
+                config=config,
                 dtype=dtype,
                 trust_remote_code=False,
                 use_safetensors=True,
                 local_files_only=True,
                 output_loading_info=True,
-                **where,
+                **more,
             )
-    except ScorerError:
-        raise
     except Exception as error:  # transformers has no common error for what can be wrong with a checkpoint
         raise ScorerError(f"{checkpoint.name!r} could not be loaded: {error}") from error
-    absent = sorted(info["missing_keys"]) + sorted(str(key) for key in info.get("mismatched_keys", ()))
+    absent = sorted(set(info["missing_keys"]) - set(headless))
+    absent += sorted(str(key) for key in info.get("mismatched_keys", ()))
     if absent:
         raise ScorerError(
             f"{checkpoint.name!r} lacks {len(absent)} weight(s) its network needs "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -34,6 +34,7 @@ class Options:
     strip_think: bool = True
     chat_template: str | None = None
     input_format: str | None = None
+    pooling: Literal["auto", "mask", "hf"] = "auto"
     bos: Bos = "template"
     scale: Scale | None = None
     reference: Any = None
@@ -47,6 +48,9 @@ class Options:
             raise ValueError(
                 f"`input_format` must be 'chat', 'text_pair' or 'plain', got {self.input_format!r}"
             )
+
+        if self.pooling not in ("auto", "mask", "hf"):
+            raise ValueError(f"`pooling` must be 'auto', 'mask' or 'hf', got {self.pooling!r}")
 
     def formatter(self, encoding: Encoding, *, limit: int | None) -> Formatter:
         """The formatter of a model that reads at most ``limit`` tokens.

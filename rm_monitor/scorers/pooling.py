@@ -14,12 +14,24 @@ import torch
 
 from rm_monitor.scorers.batching import Batch
 
-__all__ = ["hidden_at", "last_token"]
+__all__ = ["at_positions", "hidden_at", "last_token"]
 
 
-def last_token(ids: Sequence[int]) -> tuple[int, ...]:
-    """The position most reward models are read at: the end of the whole input."""
-    return (len(ids) - 1,)
+def last_token(ids: Sequence[int], *, skip: int | None = None) -> int:
+    """The position most reward models are read at: the end of the whole input.
+
+    Args:
+        ids: One input, not padded.
+        skip: A token that does not count: the padding token, for models trained by transformers' own rule.
+
+    Example:
+        >>> last_token([5, 6, 2]), last_token([5, 6, 2], skip=2), last_token([2, 2], skip=2)
+        (2, 1, 0)
+    """
+    last = len(ids) - 1
+    while skip is not None and last > 0 and ids[last] == skip:
+        last -= 1
+    return last
 
 
 def hidden_at(backbone: Any, batch: Batch) -> torch.Tensor:
@@ -32,6 +44,10 @@ def hidden_at(backbone: Any, batch: Batch) -> torch.Tensor:
     states = backbone(
         input_ids=batch.ids, attention_mask=batch.mask, position_ids=positions, use_cache=False
     ).last_hidden_state
+    return at_positions(states, batch.read)
+
+
+def at_positions(states: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+    """``(b, positions, hidden)`` float32 rows of ``(b, length, hidden)`` states."""
     rows = torch.arange(len(states), device=states.device)[:, None]
-    found: torch.Tensor = states[rows, batch.read.to(states.device)].float()
-    return found
+    return states[rows, positions.to(states.device)].float()

@@ -1,0 +1,173 @@
+"""A reward model in this process: format, batch, read, apply the head; whatever the family."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from rm_monitor.scorers.batching import Batcher, Row
+from rm_monitor.scorers.describe import Description, describe_input
+from rm_monitor.scorers.formatting import FLAGS, Formatter, Rendered
+from rm_monitor.scorers.frozen import frozen, library_versions
+from rm_monitor.scorers.parts import Head, Reader, Readout
+from rm_monitor.types import BoolArray, Completion, FloatArray, Prompt, Scale, Scores
+
+__all__ = ["SCHEMA", "InProcessScorer", "check_rows", "digest"]
+
+SCHEMA = 1  # raised when our own formatting or pooling changes a score: old cached scores must then miss
+
+
+class InProcessScorer:
+    """What pointwise and pairwise reward models in this process share.
+
+    Scores depend on the model and its input; not on neighbours (beyond float noise of about 1e-5 of the
+    score's size in float32), nor on training mode, autocast or global random state, none of which is
+    touched.
+
+    Args:
+        name: For people.
+        kind: The family, as in `rm_monitor.scorers.detect.KINDS`.
+        formatter: Conversation -> ids.
+        reader: ids -> features.
+        head: Features -> reward.
+        batcher: How many rows at once.
+        device: Where the network is.
+        notes: What a person should know, from loading.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        kind: str,
+        formatter: Formatter,
+        reader: Reader,
+        head: Head,
+        batcher: Batcher,
+        device: torch.device,
+        notes: Sequence[str] = (),
+    ) -> None:
+        self.name = name
+        self.kind = kind
+        self.formatter = formatter
+        self.reader = reader
+        self.head = head
+        self.batcher = batcher
+        self.device = device
+        self.notes = tuple(notes)
+
+    @property
+    def scale(self) -> Scale:
+        """What a difference of two rewards means."""
+        return self.head.scale
+
+    @property
+    def model_identity(self) -> dict[str, str]:
+        """What a score depends on beside its ids: the fields behind the score cache's keys."""
+        return {
+            "schema": str(SCHEMA),
+            "kind": self.kind,
+            "device": device_name(self.device),
+            "batches": self.batcher.policy,
+            **{f"model.{k}": v for k, v in self.reader.identity.items()},
+            **{f"head.{k}": v for k, v in self.head.identity.items()},
+            **library_versions(self.device),
+        }
+
+    @property
+    def fingerprint(self) -> str:
+        """Everything a score depends on: weights, template, dtype, longest input, versions."""
+        given = {f"input.{k}": v for k, v in self.formatter.identity.items()}
+        return digest({**self.model_identity, **given}).hex()
+
+    def to(self, device: torch.device | str) -> InProcessScorer:
+        """Move the weights, and score there from now on. The fingerprint tells a CPU from a GPU."""
+        self.device = torch.device(device)
+        if not getattr(self.reader.model, "hf_device_map", None):
+            self.reader.model.to(self.device)
+        self.head.to(self.device)
+        return self
+
+    def describe(self) -> Description:
+        """What was detected and how inputs are built: the first thing to read when a score looks wrong."""
+        return Description(
+            name=self.name,
+            kind=self.kind,
+            scale=self.scale,
+            head=", ".join(f"{k} {v}" for k, v in self.head.identity.items()),
+            model=dict(self.reader.identity),
+            device=device_name(self.device),
+            input=describe_input(self.formatter, answers=2 if hasattr(self, "prefer") else 1),
+            notes=self.notes,
+        )
+
+    def positions(self, one: Rendered) -> tuple[int, ...]:
+        """Which tokens of an input are read."""
+        return self.head.positions(one.encoded) if one.usable else ()
+
+    def read(self, rendered: Sequence[Rendered]) -> Scores:
+        """Rewards of inputs, each distinct one run once, so that equal inputs have exactly equal rewards."""
+        unique: dict[Row, int] = {}
+        place = np.full(len(rendered), -1)
+        for i, one in enumerate(rendered):
+            if one.usable:
+                row = Row(one.ids, one.encoded.types, self.positions(one))
+                place[i] = unique.setdefault(row, len(unique))
+        scored = place >= 0
+        said = self._run(list(unique)) if unique else Readout(torch.empty(0))
+
+        def spread(values: torch.Tensor) -> FloatArray:
+            column = np.full(len(rendered), np.nan)
+            column[scored] = values.detach().double().cpu().numpy()[place[scored]]
+            return column
+
+        reward = spread(said.reward)
+        flags: dict[str, BoolArray] = {
+            flag: np.array([flag in one.flags for one in rendered], dtype=bool) for flag in FLAGS
+        }
+        flags["nonfinite"] = scored & ~np.isfinite(reward)
+        reward[flags["nonfinite"]] = np.nan
+        attributes = {name: spread(values) for name, values in said.attributes.items()}
+        return Scores(reward=reward, attributes=attributes, flags=flags)
+
+    def _run(self, rows: list[Row]) -> Readout:
+        with frozen(self.reader.model, self.head, device=self.device):
+            return self.head(self.batcher.run(rows, self.reader, device=self.device).to(self.device))
+
+
+def check_rows(prompts: Sequence[Prompt], *columns: Sequence[Completion]) -> None:
+    """Row i answers prompt i.
+
+    Raises:
+        ValueError: If it does not.
+    """
+    for completions in columns:
+        if len(prompts) != len(completions):
+            raise ValueError(
+                f"row i of `completions` answers row i of `prompts`: got {len(prompts)} prompts and "
+                f"{len(completions)} completions"
+            )
+        for i, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):
+            if prompt.id != completion.prompt_id:
+                raise ValueError(
+                    f"`completions` are not in prompt order (first differs at row {i}): it answers "
+                    f"{completion.prompt_id!r}, the prompt is {prompt.id!r}"
+                )
+
+
+def digest(facts: Mapping[str, Any]) -> bytes:
+    """16 bytes that name these facts."""
+    text = json.dumps(dict(facts), sort_keys=True, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()
+
+
+def device_name(device: torch.device) -> str:
+    """What the numbers of a device depend on: its type, and the model of a GPU."""
+    if device.type == "cuda":
+        return f"cuda ({torch.cuda.get_device_name(device)})"
+    return device.type

@@ -1,0 +1,106 @@
+"""OpenRLHF reward models: a linear head under a name of its own, scores optionally normalised.
+
+Trained on the chat template's text, stripped of trailing newlines and closed by `` <eos>`` where the
+template does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from rm_monitor.scorers import networks
+from rm_monitor.scorers.assemble import decoder_scorer, encoding_for
+from rm_monitor.scorers.checkpoint import Checkpoint
+from rm_monitor.scorers.encodings import ChatEncoding, Encoded, Encoding, conversation
+from rm_monitor.scorers.heads import LastTokenHead, linear
+from rm_monitor.scorers.options import Options
+from rm_monitor.scorers.parts import Readout
+from rm_monitor.scorers.pointwise import PointwiseScorer
+from rm_monitor.types import Message
+
+__all__ = ["NormalisedHead", "OpenRLHFEncoding", "build"]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRLHFEncoding:
+    """A chat template closed the way OpenRLHF closes its training texts."""
+
+    chat: ChatEncoding
+
+    @property
+    def tokenizer(self) -> Any:
+        """The reward model's own tokenizer."""
+        return self.chat.tokenizer
+
+    @property
+    def template(self) -> str:
+        """The chat template."""
+        return self.chat.template
+
+    @property
+    def markers(self) -> tuple[str, ...]:
+        """None."""
+        return ()
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """That of the template."""
+        return {**self.chat.identity, "format": "openrlhf"}
+
+    def __call__(self, messages: Sequence[Message], *answers: str) -> Encoded:
+        """The ids of the closed text; the last one is always the end token."""
+        turns = conversation(messages, answers)
+        text = self.tokenizer.apply_chat_template(turns, chat_template=self.template, tokenize=False).rstrip(
+            "\n"
+        )
+        end = self.tokenizer.eos_token
+        if end and not text.endswith(end):
+            text += f" {end}"
+        return Encoded(tuple(self.tokenizer(text, add_special_tokens=False, truncation=False)["input_ids"]))
+
+
+class NormalisedHead(LastTokenHead):
+    """``(score - mean) / std`` if the model was saved with normalisation on."""
+
+    def __init__(
+        self, layer: torch.nn.Linear, *, mean: float, std: float, normalise: bool, name: str, options: Options
+    ) -> None:
+        super().__init__(
+            scale=options.scale or ("unknown" if normalise and std != 1.0 else "logit"),
+            identity={"head": name, "mean": f"{mean:g}", "std": f"{std:g}", "normalised": str(normalise)},
+        )
+        self.layer = layer
+        self.mean, self.std = (mean, std) if normalise else (0.0, 1.0)
+
+    def forward(self, read: torch.Tensor) -> Readout:
+        """Rewards of ``(b, 1, hidden)``."""
+        return Readout((self.layer(read[:, 0])[:, 0] - self.mean) / self.std)
+
+
+def build(checkpoint: Checkpoint, options: Options) -> PointwiseScorer:
+    """A scorer of this family."""
+    config = checkpoint.config
+    name = str(config.get("value_head_prefix", "score"))
+    tensors = checkpoint.read(n for n in checkpoint.tensors if n in (f"{name}.weight", f"{name}.bias"))
+    normalise = bool(config.get("normalize_reward", False))
+    mean, std = float(config.get("mean", 0.0)), float(config.get("std", 1.0))
+    head = NormalisedHead(
+        linear(tensors[f"{name}.weight"], tensors.get(f"{name}.bias")),
+        mean=mean,
+        std=std,
+        normalise=normalise,
+        name=name,
+        options=options,
+    )
+    tokenizer = networks.tokenizer_for(options, checkpoint)
+    encoding: Encoding = encoding_for(tokenizer, options, name=checkpoint.name)
+    if isinstance(encoding, ChatEncoding):
+        encoding = OpenRLHFEncoding(encoding)
+    notes = []
+    if head.scale == "unknown":
+        notes = [f"scores are divided by std {std:g}: `temperature={1 / std:g}` gives back its log-odds"]
+    return decoder_scorer(checkpoint, options, kind="openrlhf", encoding=encoding, head=head, notes=notes)

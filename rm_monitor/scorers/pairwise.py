@@ -1,0 +1,61 @@
+"""A pairwise reward model in this process: reads two answers at once, in both orders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from scipy.special import expit
+
+from rm_monitor.scorers.in_process import InProcessScorer, check_rows
+from rm_monitor.types import Completion, Preferences, Prompt
+
+__all__ = ["PairwiseScorer"]
+
+
+class PairwiseScorer(InProcessScorer):
+    """The probability that a completion beats its reference.
+
+    The head's number for answers (a, b) is the log-odds that a is better. Models prefer one place to
+    another, so every pair is read in both orders; equal answers come out at exactly one half.
+
+    Args:
+        average: ``probability``: the mean of both orders' probabilities. ``log_odds``: the sigmoid of the
+            mean of both orders' log-odds.
+        **parts: As for `InProcessScorer`.
+    """
+
+    def __init__(self, *, average: Literal["probability", "log_odds"], **parts: Any) -> None:
+        super().__init__(**parts)
+        self.average = average
+
+    def prefer(
+        self, prompts: Sequence[Prompt], completions: Sequence[Completion], references: Sequence[Completion]
+    ) -> Preferences:
+        """Compare row by row.
+
+        Args:
+            prompts: ``n`` prompts.
+            completions: ``n`` completions; row i answers prompt i.
+            references: ``n`` completions to compare them with.
+
+        Returns:
+            Probabilities ``(n,)``, nan where an input is too long or forged, and how far the two orders
+            disagree.
+
+        Raises:
+            ValueError: If the rows do not belong together.
+        """
+        check_rows(prompts, completions, references)
+        rows = list(zip(prompts, completions, references, strict=True))
+        forward = [self.formatter.render(p, c.text, r.text) for p, c, r in rows]
+        backward = [self.formatter.render(p, r.text, c.text) for p, c, r in rows]
+        said = self.read([*forward, *backward]).reward
+        ahead, behind = said[: len(rows)], said[len(rows) :]
+        first, second = expit(ahead), expit(behind)
+        if self.average == "probability":
+            probability = (first + (1 - second)) / 2
+        else:
+            probability = expit((ahead - behind) / 2)
+        return Preferences(probability=probability, order_gap=np.abs(first - (1 - second)))
