@@ -36,7 +36,7 @@ def question(messages: Sequence[Message], first: str, second: str) -> str:
 
     Example:
         >>> question([{"role": "user", "content": "Hi"}], "Hello", "Go away")
-        '[CONTEXT] \\n\\n<turn> user\\n Hi\\n [RESPONSE A] Hello [RESPONSE B] Go away \\n'
+        '[CONTEXT] \n\n<turn> user\n Hi\n [RESPONSE A] Hello [RESPONSE B] Go away \n'
     """
     turns = [m["content"] for m in messages if m["role"] != "system"]
     system = [m["content"] for m in messages if m["role"] == "system"]

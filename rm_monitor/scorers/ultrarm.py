@@ -26,7 +26,7 @@ def ultrarm_text(messages: Sequence[Message], answer: str) -> str:
 
     Example:
         >>> ultrarm_text([{"role": "user", "content": "Hi"}], "Hello")
-        'Human: Hi\\n\\nAssistant: Hello'
+        'Human: Hi\n\nAssistant: Hello'
     """
     names = {"user": "Human: ", "assistant": "Assistant: "}
     turns = [names.get(m["role"], "") + m["content"] for m in messages]
