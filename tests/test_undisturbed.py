@@ -1,0 +1,151 @@
+"""Whatever happens inside, training reads the same state afterwards; each restore line is needed."""
+
+import copy
+import random
+import re
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+
+import rm_monitor.undisturbed as module
+
+SOURCE = Path(module.__file__).read_text(encoding="utf-8")
+RESTORES = [
+    number
+    for number, line in enumerate(SOURCE.splitlines())
+    if re.match(r"\s+(yield (lambda|partial|torch)|after\.callback\(optimizer|model\.eval\(\))", line)
+]
+
+
+class ScheduleFree:
+    """Has train() and eval() weights, as schedule-free optimizers do."""
+
+    mode = "train"
+
+    def train(self):
+        self.mode = "train"
+
+    def eval(self):
+        self.mode = "eval"
+
+
+@pytest.fixture
+def bench(tiny_policy_dir, monkeypatch):
+    """A model half in eval mode, a tokenizer, an optimizer, and accelerators that only keep their state."""
+    states = {"cuda": [1, 2], "mps": 3, "casts": "cleared"}
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_rng_state_all", lambda: list(states["cuda"]))
+    monkeypatch.setattr(torch.cuda, "set_rng_state_all", lambda state: states.update(cuda=state))
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(torch.mps, "get_rng_state", lambda: states["mps"])
+    monkeypatch.setattr(torch.mps, "set_rng_state", lambda state: states.update(mps=state))
+    monkeypatch.setattr(torch, "clear_autocast_cache", lambda: states.update(casts="cleared"))
+    model = AutoModelForCausalLM.from_pretrained(tiny_policy_dir)
+    model.train()
+    model.model.layers[0].eval()
+    model.model.embed_tokens.weight.requires_grad_(False)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_policy_dir)
+    tokenizer.backend_tokenizer.no_padding()
+    return model, tokenizer, ScheduleFree(), states
+
+
+def snapshot(model, tokenizer, optimizer, states):
+    core = tokenizer.backend_tokenizer
+    return {
+        "python": random.getstate(),
+        "numpy": str(np.random.get_state()),
+        "torch": torch.get_rng_state().tolist(),
+        "accelerators": copy.deepcopy(states),
+        "dtype": torch.get_default_dtype(),
+        "grad": torch.is_grad_enabled(),
+        "modes": [m.training for m in model.modules()],
+        "requires_grad": [p.requires_grad for p in model.parameters()],
+        "buffers": [b.tolist() for b in model.buffers()],
+        "generation": (id(model.generation_config), model.generation_config.to_dict()),
+        "config": (model.config.use_cache, model.config._attn_implementation),
+        "left": [hasattr(model, name) for name in ("_cache", "_previous_max_cache_length")],
+        "tokenizer": (tokenizer.padding_side, tokenizer.truncation_side, tokenizer.pad_token),
+        "rust": (core.padding, core.truncation),
+        "optimizer": optimizer.mode,
+    }
+
+
+def disturb(model, tokenizer, optimizer, states):
+    """Everything an evaluation could do."""
+    assert not any(m.training for m in model.modules())
+    assert not torch.is_grad_enabled()
+    assert optimizer.mode == "eval"
+    random.random(), np.random.rand(), torch.rand(1)
+    states["cuda"], states["mps"], states["casts"] = [9], 9, "made without gradients"
+    torch.set_default_dtype(torch.float64)
+    model.model.layers[1].train()
+    model.requires_grad_(True)
+    model.model.rotary_emb.inv_freq = model.model.rotary_emb.inv_freq * 2
+    model.generation_config.temperature = 0.123
+    model.generation_config = GenerationConfig(max_new_tokens=7)
+    model.config.use_cache = not model.config.use_cache
+    model.config._attn_implementation = "eager"
+    model._cache = "left behind"
+    tokenizer.padding_side = "left"
+    tokenizer.backend_tokenizer.enable_padding(length=7)
+    tokenizer.backend_tokenizer.enable_truncation(5)
+
+
+def law(undisturbed, bench, *, fails):
+    """The state after is the state before; a weight that was used inside still gets its gradient."""
+    model, tokenizer, optimizer, _ = bench
+    before = snapshot(*bench)
+    try:
+        with undisturbed(model, tokenizer, optimizer=optimizer):
+            disturb(*bench)
+            if fails:
+                raise RuntimeError("half-way")
+    except RuntimeError as problem:
+        if str(problem) != "half-way":
+            raise
+    finally:
+        torch.set_default_dtype(torch.float32)
+    after = snapshot(*bench)
+    assert {k for k in before if before[k] != after[k]} == set()
+
+
+def dtype_law(undisturbed):
+    with undisturbed():
+        torch.set_default_dtype(torch.float64)
+    found = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    assert found == torch.float32
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_training_reads_the_same_state_afterwards_also_when_the_body_raises(bench, fails):
+    law(module.undisturbed, bench, fails=fails)
+    dtype_law(module.undisturbed)
+
+
+def test_there_are_restore_lines_to_remove():
+    assert len(RESTORES) == 19
+
+
+@pytest.mark.parametrize("number", RESTORES, ids=lambda n: SOURCE.splitlines()[n].strip()[:60])
+def test_removing_any_one_restore_line_breaks_a_law(bench, number):
+    lines = SOURCE.splitlines()
+    indent = len(lines[number]) - len(lines[number].lstrip())
+    end = number
+    while sum(line.count("(") - line.count(")") for line in lines[number : end + 1]) > 0:
+        end += 1
+    lines[number : end + 1] = [" " * indent + "pass"] + [""] * (end - number)
+    mutant = types.ModuleType("mutant")
+    exec(compile("\n".join(lines), "mutant", "exec"), mutant.__dict__)
+
+    def both_laws():
+        law(mutant.undisturbed, bench, fails=False)
+        dtype_law(mutant.undisturbed)
+
+    with pytest.raises((AssertionError, TypeError)):
+        both_laws()
