@@ -110,8 +110,19 @@ class InProcessScorer:
         """Which tokens of an input are read."""
         return self.head.positions(one.encoded) if one.usable else ()
 
-    def read(self, rendered: Sequence[Rendered]) -> Scores:
-        """Rewards of inputs, each distinct one run once, so that equal inputs have exactly equal rewards."""
+    @property
+    def memory(self) -> int:
+        """Bytes of weights."""
+        parameters = [*self.reader.model.parameters(), *self.reader.model.buffers()]
+        return sum(p.numel() * p.element_size() for p in parameters)
+
+    def read(self, rendered: Sequence[Rendered], *, batcher: Batcher | None = None) -> Scores:
+        """Rewards of inputs, each distinct one run once, so that equal inputs have exactly equal rewards.
+
+        Args:
+            rendered: ``n`` inputs; one that is not usable is unscored.
+            batcher: How many at once; None: the scorer's own.
+        """
         unique: dict[Row, int] = {}
         place = np.full(len(rendered), -1)
         for i, one in enumerate(rendered):
@@ -119,7 +130,7 @@ class InProcessScorer:
                 row = Row(one.ids, one.encoded.types, self.positions(one))
                 place[i] = unique.setdefault(row, len(unique))
         scored = place >= 0
-        said = self._run(list(unique)) if unique else Readout(torch.empty(0))
+        said = self._run(list(unique), batcher or self.batcher) if unique else Readout(torch.empty(0))
 
         def spread(values: torch.Tensor) -> FloatArray:
             column = np.full(len(rendered), np.nan)
@@ -135,9 +146,9 @@ class InProcessScorer:
         attributes = {name: spread(values) for name, values in said.attributes.items()}
         return Scores(reward=reward, attributes=attributes, flags=flags)
 
-    def _run(self, rows: list[Row]) -> Readout:
+    def _run(self, rows: list[Row], batcher: Batcher) -> Readout:
         with frozen(self.reader.model, self.head, device=self.device):
-            return self.head(self.batcher.run(rows, self.reader, device=self.device).to(self.device))
+            return self.head(batcher.run(rows, self.reader, device=self.device).to(self.device))
 
 
 def check_rows(prompts: Sequence[Prompt], *columns: Sequence[Completion]) -> None:

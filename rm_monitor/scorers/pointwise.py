@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from rm_monitor.scorers.batching import Batcher
 from rm_monitor.scorers.formatting import Rendered
 from rm_monitor.scorers.in_process import InProcessScorer, check_rows, digest
 from rm_monitor.types import Completion, Prompt, Scores
@@ -35,6 +36,11 @@ class PointwiseScorer(InProcessScorer):
             ScorerError: If an input overflows under ``on_overflow="error"`` or a single row does not fit.
         """
         return self.read(self._render(prompts, completions))
+
+    def score_alone(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Scores:
+        """Score row by row, one a forward and without padding: what batches are compared with."""
+        alone = Batcher(tokens=self.batcher.tokens, single=True)
+        return self.read(self._render(prompts, completions), batcher=alone)
 
     def keys(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> list[bytes]:
         """The content address of each score: 16 bytes of the model's identity and the very ids it reads."""

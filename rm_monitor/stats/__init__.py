@@ -9,6 +9,7 @@ from rm_monitor.stats.compare import outcome, win_probability
 from rm_monitor.stats.degradation import degradation, smallest_visible_drop
 from rm_monitor.stats.detector import Detector
 from rm_monitor.stats.intervals import mean, paired_change, rate, share, win_prob, win_rate
+from rm_monitor.stats.length import LengthControl, length_controlled
 from rm_monitor.stats.look import MIN_UNITS, Look
 from rm_monitor.stats.pool import pool_scores, pool_temperature
 
@@ -16,10 +17,12 @@ __all__ = [
     "MIN_UNITS",
     "BestChoice",
     "Detector",
+    "LengthControl",
     "Look",
     "best",
     "choose",
     "degradation",
+    "length_controlled",
     "mean",
     "outcome",
     "paired_change",

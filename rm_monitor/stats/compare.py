@@ -7,7 +7,7 @@ from scipy.special import expit
 
 from rm_monitor.types import FloatArray
 
-__all__ = ["outcome", "win_probability"]
+__all__ = ["check_temperature", "outcome", "win_probability"]
 
 
 def outcome(margin: FloatArray, *, tie: float = 0.0) -> FloatArray:
@@ -57,11 +57,12 @@ def win_probability(margin: FloatArray, *, temperature: float = 1.0) -> FloatArr
         >>> win_probability(np.array([0.0, np.log(3.0), np.nan]))
         array([0.5 , 0.75,  nan])
     """
-    _check_temperature(temperature)
+    check_temperature(temperature)
     margin = np.asarray(margin, dtype=np.float64)
     return np.where(np.isfinite(margin), expit(margin / temperature), np.nan)
 
 
-def _check_temperature(temperature: float) -> None:
+def check_temperature(temperature: float) -> None:
+    """Refuse a temperature that cannot divide a margin."""
     if not (np.isfinite(temperature) and temperature > 0):
         raise ValueError(f"`temperature` divides a margin and must be more than 0, got {temperature}")

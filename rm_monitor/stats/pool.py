@@ -16,7 +16,7 @@ import math
 import numpy as np
 from scipy.special import expit
 
-from rm_monitor.stats.compare import _check_temperature
+from rm_monitor.stats.compare import check_temperature
 from rm_monitor.types import FloatArray
 
 __all__ = ["Pool", "pool_scores", "pool_temperature", "settled", "typical_size"]
@@ -37,7 +37,7 @@ class Pool:
     """
 
     def __init__(self, *, temperature: float = 1.0) -> None:
-        _check_temperature(temperature)
+        check_temperature(temperature)
         self._temperature = temperature
         self._rows: FloatArray = np.empty((0, 0))
         self._size: FloatArray = np.empty(0)

@@ -1,0 +1,145 @@
+"""Labelled pairs of answers, and how often a reward model agrees with the labels."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rm_monitor import evaluate, stats
+from rm_monitor.types import (
+    Completion,
+    Estimate,
+    FloatArray,
+    Message,
+    PreferenceScorer,
+    Prompt,
+    Scorer,
+)
+
+__all__ = ["Agreement", "Pair", "agreement", "load_pairs", "outcomes"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two answers to a prompt, one of which people prefer."""
+
+    prompt: Prompt
+    chosen: str
+    rejected: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement:
+    """How often a reward model prefers what people prefer.
+
+    Attributes:
+        rate: Over the pairs it could score, ties one half, with a 95 % interval.
+        longer_wins: The same for the rule that the longer answer is better: what a judge is worth without it.
+        pairs: How many there were.
+    """
+
+    rate: Estimate
+    longer_wins: Estimate
+    pairs: int
+
+
+def agreement(scorer: Scorer | PreferenceScorer, pairs: Sequence[Pair]) -> Agreement:
+    """How often the scorer agrees with the labels."""
+    longer = [np.sign(len(pair.chosen) - len(pair.rejected)) for pair in pairs]
+    return Agreement(
+        rate=stats.rate(outcomes(scorer, pairs)),
+        longer_wins=stats.rate((np.array(longer, dtype=np.float64) + 1) / 2),
+        pairs=len(pairs),
+    )
+
+
+def outcomes(scorer: Scorer | PreferenceScorer, pairs: Sequence[Pair]) -> FloatArray:
+    """``(n,)``: 1 where the chosen answer wins, 0.5 for a tie, 0 where it loses, nan unscored."""
+    prompts = [pair.prompt for pair in pairs]
+    chosen = [Completion(prompt_id=pair.prompt.id, text=pair.chosen) for pair in pairs]
+    rejected = [Completion(prompt_id=pair.prompt.id, text=pair.rejected) for pair in pairs]
+    if isinstance(scorer, PreferenceScorer):
+        said = scorer.prefer(prompts, chosen, rejected)
+        probability = np.asarray(getattr(said, "probability", said), dtype=np.float64)
+        return stats.outcome(probability - 0.5)
+    scored = evaluate.as_scores(
+        scorer.score([*prompts, *prompts], [*chosen, *rejected]), 2 * len(pairs), scorer="the scorer"
+    )
+    good, bad = scored.reward[: len(pairs)], scored.reward[len(pairs) :]
+    return stats.outcome(good - bad, tie=evaluate.tie_width(good, bad))
+
+
+def load_pairs(path: str | Path) -> list[Pair]:
+    """Read labelled pairs from a JSON or JSONL file, gzipped or not.
+
+    Known layouts: ``prompt``, ``chosen``, ``rejected`` (text or message lists, the prompt possibly inside
+    them, as TRL and RewardBench have it); LLMBar's ``input``, ``output_1``, ``output_2``, ``label``;
+    PandaLM's ``instruction``, ``input``, ``response1``, ``response2`` and three annotators, of whom two
+    must agree on a winner.
+
+    Raises:
+        ValueError: If a row is in none of these layouts, or no pair is left.
+    """
+    path = Path(path)
+    raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    pairs = []
+    for number, row in enumerate(_rows(raw.decode("utf-8"))):
+        try:
+            pair = _pair(row, number)
+        except (KeyError, TypeError, IndexError, AttributeError) as error:
+            raise ValueError(
+                f"row {number} of {path} is not a labelled pair: it needs `prompt`, `chosen` and "
+                "`rejected` (or LLMBar's "
+                f"or PandaLM's columns), got {sorted(row) if isinstance(row, dict) else type(row).__name__}"
+            ) from error
+        if pair is not None:
+            pairs.append(pair)
+    if not pairs:
+        raise ValueError(f"{path} has no labelled pairs")
+    return pairs
+
+
+def _rows(text: str) -> Iterator[Any]:
+    if text.lstrip().startswith("["):
+        yield from json.loads(text)
+    else:
+        yield from (json.loads(line) for line in text.splitlines() if line.strip())
+
+
+def _pair(row: Mapping[str, Any], number: int) -> Pair | None:
+    """The pair of a row; None where people saw no difference."""
+    name = str(row.get("id", row.get("idx", number)))
+    if "output_1" in row:
+        first, second = row["output_1"], row["output_2"]
+        return _labelled(name, _user(row["input"]), first, second, int(row["label"]))
+    if "response1" in row:
+        votes = Counter(int(row[f"annotator{i}"]) for i in (1, 2, 3))
+        label, count = votes.most_common(1)[0]
+        asked = _user("\n".join(part for part in (row["instruction"], row["input"]) if part))
+        if count < 2 or label == 0:
+            return None
+        return _labelled(name, asked, row["response1"], row["response2"], label)
+    if isinstance(row["chosen"], str):
+        asked = row["prompt"] if isinstance(row["prompt"], list) else _user(row["prompt"])
+        return _labelled(name, asked, row["chosen"], row["rejected"], 1)
+    turns = row["chosen"]
+    asked = row.get("prompt") or turns[:-1]
+    asked = _user(asked) if isinstance(asked, str) else asked
+    return _labelled(name, asked, turns[-1]["content"], row["rejected"][-1]["content"], 1)
+
+
+def _user(text: str) -> list[Message]:
+    return [{"role": "user", "content": str(text)}]
+
+
+def _labelled(name: str, asked: Sequence[Message], first: str, second: str, label: int) -> Pair:
+    chosen, rejected = (first, second) if label == 1 else (second, first)
+    messages: list[Message] = [{"role": m["role"], "content": m["content"]} for m in asked]
+    return Pair(Prompt(id=name, messages=tuple(messages)), chosen, rejected)
