@@ -19,7 +19,7 @@ demo: $(VENV)/.installed
 	$(BIN)/rm-monitor demo --output-dir demo
 
 test: $(VENV)/.installed lint
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .

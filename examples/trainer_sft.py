@@ -2,7 +2,7 @@
 
 You will see one line an evaluation, and the best checkpoint kept.
 
-    python examples/trainer_sft.py                                    # tiny models, no download, under a minute
+    python examples/trainer_sft.py                                    # tiny models, no download
     python examples/trainer_sft.py --policy HuggingFaceTB/SmolLM2-135M-Instruct \
         --reward-model Skywork/Skywork-Reward-V2-Qwen3-0.6B --prompts prompts.jsonl --training sft.jsonl
 """

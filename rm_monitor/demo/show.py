@@ -7,6 +7,7 @@ from pathlib import Path
 import typer
 
 from rm_monitor.demo.run import BLOW_UP, Outcome, run
+from rm_monitor.report.svg import level_panel, standalone
 
 __all__ = ["show"]
 
@@ -18,6 +19,9 @@ def show(output_dir: Path, *, seed: int) -> int:
         "A toy reward model, trained here first, judges its answers to prompts it never trained on.\n"
     )
     outcome = run(output_dir, seed=seed)
+    monitor = outcome.monitor
+    picture = level_panel(monitor.curve, monitor.verdict, monitor.best, monitor.metric)
+    (output_dir / "curve.svg").write_text(standalone(picture), encoding="utf-8")
     typer.echo("\n" + story(outcome, output_dir))
     return 0 if as_meant(outcome) else 1
 
@@ -42,6 +46,7 @@ def story(outcome: Outcome, output_dir: Path) -> str:
         )
     lines += [
         f"The curve, and the answers side by side: {folder / 'report.html'}",
+        f"The curve alone, as a picture: {output_dir / 'curve.svg'}",
         f"What W&B was sent: {output_dir / 'wandb'} (`wandb sync` uploads it)",
         f"({outcome.seconds:.0f} s, no network; the reward model is a toy that ranks "
         f"{outcome.accuracy:.0%} of fresh "

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from rm_monitor import words
+from rm_monitor.report.style import SVG
 from rm_monitor.types import Best, Estimate, EvalPoint, Verdict
 
-__all__ = ["Frame", "change_panel", "level_panel"]
+__all__ = ["Frame", "change_panel", "level_panel", "standalone"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +121,12 @@ def change_panel(
         parts.append(f'<line class="{kind}" x1="{x}" y1="{bottom}" x2="{x}" y2="{top}"/>')
         parts.append(f'<circle class="{kind}" cx="{x}" cy="{middle}" r="3"/>')
     return _svg(frame, parts, f"change of the {words.label(metric)} from the best step, paired by prompt")
+
+
+def standalone(picture: str) -> str:
+    """A panel as a file of its own, colours included: for a README or a model card."""
+    head, _, rest = picture.partition(">")
+    return f'{head}><style>{SVG}</style><rect width="100%" height="100%" fill="#fff"/>{rest}'
 
 
 def _unbroken(curve: Sequence[EvalPoint], metric: str) -> Iterator[list[EvalPoint]]:
