@@ -1,6 +1,14 @@
 """Reward models: whatever a user brings -> one number a completion, or one probability a pair.
 
-`load_scorer` is the door. A family is one file; `detect` tells them apart without running any code.
+`load_scorer` is the door; `detect` tells the kinds apart without running any code of theirs.
+
+::
+
+    load  detect  checkpoint  options  describe     what it is, what the user said of it, what was found
+    families/   one published kind a file           put together from
+    text/       conversation -> ids                 heads/   numbers -> reward      run/   ids -> numbers
+    function  loaded                                what the user made or loaded themselves
+    cached                                          any of them, each answer scored once
 """
 
 from __future__ import annotations
@@ -12,13 +20,13 @@ from rm_monitor.scorers.load import load_scorer
 
 if TYPE_CHECKING:
     from rm_monitor.scorers.describe import Description
-    from rm_monitor.scorers.pointwise import PointwiseScorer
+    from rm_monitor.scorers.run.pointwise import PointwiseScorer
 
 __all__ = ["Description", "PointwiseScorer", "load_scorer"]
 
 _LAZY = {
     "Description": "rm_monitor.scorers.describe",
-    "PointwiseScorer": "rm_monitor.scorers.pointwise",
+    "PointwiseScorer": "rm_monitor.scorers.run.pointwise",
 }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rm_monitor.scorers.formatting import Formatter
+from rm_monitor.scorers.text.formatting import Formatter
 from rm_monitor.types import Prompt, Scale
 
 __all__ = ["Description", "InputFormat", "describe_input"]

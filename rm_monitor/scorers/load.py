@@ -118,7 +118,7 @@ def _load(source: Any, kind: str | None, options: dict[str, Any]) -> Scorer | Pr
 def _from_files(source: str | Path, kind: str | None, options: dict[str, Any]) -> Scorer | PreferenceScorer:
     checkpoint = open_checkpoint(source, revision=options["revision"])
     family = detect(checkpoint, kind=kind)  # the name of its module, which brings its part of transformers
-    scorer: Scorer | PreferenceScorer = _call(family, "build", checkpoint, _options(options))
+    scorer: Scorer | PreferenceScorer = _call(f"families.{family}", "build", checkpoint, _options(options))
     return scorer
 
 

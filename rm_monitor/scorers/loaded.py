@@ -7,15 +7,15 @@ from typing import Any
 import torch
 
 from rm_monitor.errors import ScorerError
-from rm_monitor.scorers import networks
-from rm_monitor.scorers.assemble import encoding_for, put_together
-from rm_monitor.scorers.bradley_terry import LinearHead, scale_of, skipped_token
-from rm_monitor.scorers.columns import Columns, label_names
+from rm_monitor.scorers.families.bradley_terry import LinearHead, scale_of, skipped_token
+from rm_monitor.scorers.families.text_pair import LabelHead
+from rm_monitor.scorers.heads.columns import Columns, label_names
 from rm_monitor.scorers.options import Options
-from rm_monitor.scorers.parts import Head, Reader
-from rm_monitor.scorers.pointwise import PointwiseScorer
-from rm_monitor.scorers.readers import HiddenReader, LogitsReader
-from rm_monitor.scorers.text_pair import LabelHead
+from rm_monitor.scorers.run import networks
+from rm_monitor.scorers.run.assemble import encoding_for, put_together
+from rm_monitor.scorers.run.parts import Head, Reader
+from rm_monitor.scorers.run.pointwise import PointwiseScorer
+from rm_monitor.scorers.run.readers import HiddenReader, LogitsReader
 
 __all__ = ["build"]
 

@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 import torch
 
-from rm_monitor.scorers.batching import Batcher
-from rm_monitor.scorers.encodings import Bos, Encoding
-from rm_monitor.scorers.formatting import Formatter, OnOverflow
+from rm_monitor.scorers.run.batching import Batcher
+from rm_monitor.scorers.text.encodings import Bos, Encoding
+from rm_monitor.scorers.text.formatting import Formatter, OnOverflow
 from rm_monitor.types import Scale
 
 __all__ = ["Options"]

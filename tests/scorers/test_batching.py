@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rm_monitor.errors import ScorerError
-from rm_monitor.scorers.batching import Batcher, Row, collate, plan
+from rm_monitor.scorers.run.batching import Batcher, Row, collate, plan
 
 CPU = torch.device("cpu")
 lengths = st.lists(st.integers(1, 300), min_size=1, max_size=60)

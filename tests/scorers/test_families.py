@@ -579,8 +579,8 @@ def test_a_merged_token_at_the_boundary_belongs_to_the_answer():
     """The prompt ends with ``x`` and the answer begins with ``y``, and the tokenizer knows ``xy``."""
     from tokenizers import AddedToken
 
-    from rm_monitor.scorers.encodings import ChatEncoding
-    from rm_monitor.scorers.implicit import AnswerEncoding
+    from rm_monitor.scorers.families.implicit import AnswerEncoding
+    from rm_monitor.scorers.text.encodings import ChatEncoding
 
     tokenizer = make_tokenizer("{% for m in messages %}{{ m['content'] }}{% endfor %}")
     tokenizer.add_tokens([AddedToken("xy", special=False)])
@@ -697,7 +697,7 @@ def test_pairrm_averages_the_log_odds_of_both_orders(pairrm):
 
 
 def test_pairrm_reads_the_authors_texts(pairrm):
-    from rm_monitor.scorers.pairrm import source_and_candidates
+    from rm_monitor.scorers.families.pairrm import source_and_candidates
 
     turns = [("user", "Hi"), ("assistant", "Hello"), ("user", "Bye")]
     source, candidates = source_and_candidates([{"role": r, "content": c} for r, c in turns], ["Ciao", "No"])

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rm_monitor.errors import ScorerError
-from rm_monitor.scorers.answers import ControlTokens, strip_think
-from rm_monitor.scorers.encodings import ChatEncoding, PairEncoding, TextEncoding
-from rm_monitor.scorers.formatting import Formatter
+from rm_monitor.scorers.text.answers import ControlTokens, strip_think
+from rm_monitor.scorers.text.encodings import ChatEncoding, PairEncoding, TextEncoding
+from rm_monitor.scorers.text.formatting import Formatter
 from tests.scorers.conftest import CHATML, DATED, LLAMA3, TEXTS, make_tokenizer, prompt
 from tests.scorers.reference_numpy import byte_ids
 
@@ -50,8 +50,8 @@ def test_the_template_call_is_the_whole_of_the_tokenisation():
 
 
 def test_the_users_tokenizer_is_never_called_by_us_with_its_own_settings_changed(tiny_tokenizer):
-    from rm_monitor.scorers.networks import tokenizer_for
     from rm_monitor.scorers.options import Options
+    from rm_monitor.scorers.run.networks import tokenizer_for
 
     tiny_tokenizer.padding_side = "left"
     ours = tokenizer_for(Options(tokenizer=tiny_tokenizer))

@@ -14,15 +14,15 @@ from typing import Any
 import torch
 
 from rm_monitor.errors import ScorerError
-from rm_monitor.scorers import networks
-from rm_monitor.scorers.assemble import put_together
-from rm_monitor.scorers.batching import Batch
 from rm_monitor.scorers.checkpoint import Checkpoint, open_checkpoint
-from rm_monitor.scorers.encodings import ChatEncoding, Encoded, conversation
-from rm_monitor.scorers.formatting import tokenizer_digest
 from rm_monitor.scorers.options import Options
-from rm_monitor.scorers.parts import Readout
-from rm_monitor.scorers.pointwise import PointwiseScorer
+from rm_monitor.scorers.run import networks
+from rm_monitor.scorers.run.assemble import put_together
+from rm_monitor.scorers.run.batching import Batch
+from rm_monitor.scorers.run.parts import Readout
+from rm_monitor.scorers.run.pointwise import PointwiseScorer
+from rm_monitor.scorers.text.encodings import ChatEncoding, Encoded, conversation
+from rm_monitor.scorers.text.formatting import tokenizer_digest
 from rm_monitor.types import Message, Scale
 
 __all__ = ["AnswerEncoding", "ImplicitHead", "LogRatioReader", "build"]

@@ -13,16 +13,16 @@ from typing import Any
 
 import torch
 
-from rm_monitor.scorers import networks
-from rm_monitor.scorers.assemble import put_together
-from rm_monitor.scorers.batching import Batch
 from rm_monitor.scorers.checkpoint import Checkpoint
-from rm_monitor.scorers.encodings import Encoded
-from rm_monitor.scorers.heads import linear
+from rm_monitor.scorers.heads.layers import linear
 from rm_monitor.scorers.options import Options
-from rm_monitor.scorers.pairwise import PairwiseScorer
-from rm_monitor.scorers.parts import Readout
-from rm_monitor.scorers.pooling import at_positions
+from rm_monitor.scorers.run import networks
+from rm_monitor.scorers.run.assemble import put_together
+from rm_monitor.scorers.run.batching import Batch
+from rm_monitor.scorers.run.pairwise import PairwiseScorer
+from rm_monitor.scorers.run.parts import Readout
+from rm_monitor.scorers.run.pooling import at_positions
+from rm_monitor.scorers.text.encodings import Encoded
 from rm_monitor.types import Message, Scale
 
 __all__ = ["MarkedReader", "PairRMHead", "SourceAndCandidates", "build"]

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from rm_monitor.scorers.assemble import chat_encoding, decoder_scorer
-from rm_monitor.scorers.bradley_terry import LinearHead
 from rm_monitor.scorers.checkpoint import Checkpoint
-from rm_monitor.scorers.columns import Columns
+from rm_monitor.scorers.families.bradley_terry import LinearHead
+from rm_monitor.scorers.heads.columns import Columns
+from rm_monitor.scorers.heads.vocabulary import vocabulary_rows
 from rm_monitor.scorers.options import Options
-from rm_monitor.scorers.pointwise import PointwiseScorer
-from rm_monitor.scorers.vocabulary import vocabulary_rows
+from rm_monitor.scorers.run.assemble import chat_encoding, decoder_scorer
+from rm_monitor.scorers.run.pointwise import PointwiseScorer
 
 __all__ = ["build"]
 

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 
-from rm_monitor.scorers.batching import Batch
-from rm_monitor.scorers.encodings import Encoded
+from rm_monitor.scorers.run.batching import Batch
+from rm_monitor.scorers.text.encodings import Encoded
 from rm_monitor.types import Scale
 
 __all__ = ["Head", "Reader", "Readout"]

@@ -12,13 +12,13 @@ from importlib.util import find_spec
 from typing import Any
 
 from rm_monitor.errors import ScorerError
-from rm_monitor.scorers import networks
-from rm_monitor.scorers.assemble import encoding_for, put_together
-from rm_monitor.scorers.bradley_terry import LinearHead, choose, scale_of, skipped_token
 from rm_monitor.scorers.checkpoint import Checkpoint, open_checkpoint
+from rm_monitor.scorers.families.bradley_terry import LinearHead, choose, scale_of, skipped_token
 from rm_monitor.scorers.options import Options
-from rm_monitor.scorers.pointwise import PointwiseScorer
-from rm_monitor.scorers.readers import HiddenReader
+from rm_monitor.scorers.run import networks
+from rm_monitor.scorers.run.assemble import encoding_for, put_together
+from rm_monitor.scorers.run.pointwise import PointwiseScorer
+from rm_monitor.scorers.run.readers import HiddenReader
 
 __all__ = ["build"]
 

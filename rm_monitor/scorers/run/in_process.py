@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from rm_monitor.scorers.batching import Batcher, Row
 from rm_monitor.scorers.describe import Description, describe_input
-from rm_monitor.scorers.formatting import FLAGS, Formatter, Rendered
-from rm_monitor.scorers.frozen import frozen, library_versions
-from rm_monitor.scorers.parts import Head, Reader, Readout
+from rm_monitor.scorers.run.batching import Batcher, Row
+from rm_monitor.scorers.run.frozen import frozen, library_versions
+from rm_monitor.scorers.run.parts import Head, Reader, Readout
+from rm_monitor.scorers.text.formatting import FLAGS, Formatter, Rendered
 from rm_monitor.types import BoolArray, Completion, FloatArray, Prompt, Scale, Scores
 
 __all__ = ["SCHEMA", "InProcessScorer", "check_rows", "digest"]

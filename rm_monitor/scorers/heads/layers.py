@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 import torch
 
-from rm_monitor.scorers.encodings import Encoded
-from rm_monitor.scorers.pooling import last_token
+from rm_monitor.scorers.run.pooling import last_token
+from rm_monitor.scorers.text.encodings import Encoded
 from rm_monitor.types import Scale
 
 __all__ = ["LastTokenHead", "linear", "numbered_layers", "perceptron"]

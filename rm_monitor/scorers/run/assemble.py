@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from rm_monitor.scorers import networks
 from rm_monitor.scorers.checkpoint import Checkpoint
-from rm_monitor.scorers.encodings import ChatEncoding, Encoding, PairEncoding, TextEncoding
 from rm_monitor.scorers.options import Options
-from rm_monitor.scorers.parts import Head, Reader
-from rm_monitor.scorers.pointwise import PointwiseScorer
-from rm_monitor.scorers.readers import HiddenReader
+from rm_monitor.scorers.run import networks
+from rm_monitor.scorers.run.parts import Head, Reader
+from rm_monitor.scorers.run.pointwise import PointwiseScorer
+from rm_monitor.scorers.run.readers import HiddenReader
+from rm_monitor.scorers.text.encodings import ChatEncoding, Encoding, PairEncoding, TextEncoding
 from rm_monitor.types import Message
 
 __all__ = ["chat_encoding", "decoder_scorer", "encoding_for", "put_together"]

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rm_monitor.scorers.batching import Batcher
-from rm_monitor.scorers.formatting import Rendered
-from rm_monitor.scorers.in_process import InProcessScorer, check_rows, digest
+from rm_monitor.scorers.run.batching import Batcher
+from rm_monitor.scorers.run.in_process import InProcessScorer, check_rows, digest
+from rm_monitor.scorers.text.formatting import Rendered
 from rm_monitor.types import Completion, Prompt, Scores
 
 __all__ = ["PointwiseScorer", "row_key"]

@@ -10,12 +10,12 @@ from __future__ import annotations
 import torch
 
 from rm_monitor.errors import ScorerError
-from rm_monitor.scorers.assemble import chat_encoding, decoder_scorer
 from rm_monitor.scorers.checkpoint import Checkpoint
-from rm_monitor.scorers.heads import LastTokenHead, perceptron
+from rm_monitor.scorers.heads.layers import LastTokenHead, perceptron
 from rm_monitor.scorers.options import Options
-from rm_monitor.scorers.parts import Readout
-from rm_monitor.scorers.pointwise import PointwiseScorer
+from rm_monitor.scorers.run.assemble import chat_encoding, decoder_scorer
+from rm_monitor.scorers.run.parts import Readout
+from rm_monitor.scorers.run.pointwise import PointwiseScorer
 
 __all__ = ["MixtureHead", "build"]
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from scipy.special import expit
 
-from rm_monitor.scorers.in_process import InProcessScorer, check_rows
+from rm_monitor.scorers.run.in_process import InProcessScorer, check_rows
 from rm_monitor.types import Completion, Preferences, Prompt
 
 __all__ = ["PairwiseScorer"]

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rm_monitor.scorers import networks
-from rm_monitor.scorers.assemble import decoder_scorer, encoding_for
-from rm_monitor.scorers.bradley_terry import LinearHead
 from rm_monitor.scorers.checkpoint import Checkpoint
-from rm_monitor.scorers.columns import Columns
-from rm_monitor.scorers.encodings import Encoding, TextEncoding
+from rm_monitor.scorers.families.bradley_terry import LinearHead
+from rm_monitor.scorers.heads.columns import Columns
 from rm_monitor.scorers.options import Options
-from rm_monitor.scorers.pointwise import PointwiseScorer
+from rm_monitor.scorers.run import networks
+from rm_monitor.scorers.run.assemble import decoder_scorer, encoding_for
+from rm_monitor.scorers.run.pointwise import PointwiseScorer
+from rm_monitor.scorers.text.encodings import Encoding, TextEncoding
 from rm_monitor.types import Message
 
 __all__ = ["build", "eurus_text", "ultrarm_text"]

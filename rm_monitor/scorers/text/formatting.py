@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from rm_monitor.errors import ScorerError
-from rm_monitor.scorers.answers import ControlTokens, strip_think
-from rm_monitor.scorers.encodings import Encoded, Encoding
+from rm_monitor.scorers.text.answers import ControlTokens, strip_think
+from rm_monitor.scorers.text.encodings import Encoded, Encoding
 from rm_monitor.types import Message, Prompt
 
 __all__ = ["FLAGS", "Formatter", "OnOverflow", "Rendered"]

@@ -13,16 +13,16 @@ from typing import Any
 
 import torch
 
-from rm_monitor.scorers.assemble import chat_encoding, decoder_scorer
 from rm_monitor.scorers.checkpoint import Checkpoint
-from rm_monitor.scorers.columns import Columns, label_names
 from rm_monitor.scorers.describe import ANSWER, EXAMPLE
-from rm_monitor.scorers.encodings import Encoded, Encoding
-from rm_monitor.scorers.heads import LastTokenHead, linear
+from rm_monitor.scorers.heads.columns import Columns, label_names
+from rm_monitor.scorers.heads.layers import LastTokenHead, linear
 from rm_monitor.scorers.options import Options
-from rm_monitor.scorers.parts import Readout
-from rm_monitor.scorers.pointwise import PointwiseScorer
-from rm_monitor.scorers.pooling import last_token
+from rm_monitor.scorers.run.assemble import chat_encoding, decoder_scorer
+from rm_monitor.scorers.run.parts import Readout
+from rm_monitor.scorers.run.pointwise import PointwiseScorer
+from rm_monitor.scorers.run.pooling import last_token
+from rm_monitor.scorers.text.encodings import Encoded, Encoding
 from rm_monitor.types import Scale
 
 __all__ = ["LinearHead", "build", "choose", "scale_of", "skipped_token"]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rm_monitor.errors import ScorerError
 from rm_monitor.scorers.describe import ANSWER, EXAMPLE
-from rm_monitor.scorers.encodings import Encoding
+from rm_monitor.scorers.text.encodings import Encoding
 
 __all__ = ["gate_pattern", "last_occurrence"]
 

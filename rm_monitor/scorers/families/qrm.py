@@ -9,14 +9,14 @@ from collections.abc import Mapping
 
 import torch
 
-from rm_monitor.scorers.armorm import GatedHead, gating_of
-from rm_monitor.scorers.assemble import chat_encoding, decoder_scorer
 from rm_monitor.scorers.checkpoint import Checkpoint
-from rm_monitor.scorers.gate import gate_pattern
-from rm_monitor.scorers.heads import linear, numbered_layers
+from rm_monitor.scorers.families.armorm import GatedHead, gating_of
+from rm_monitor.scorers.heads.gate import gate_pattern
+from rm_monitor.scorers.heads.layers import linear, numbered_layers
 from rm_monitor.scorers.options import Options
-from rm_monitor.scorers.parts import Readout
-from rm_monitor.scorers.pointwise import PointwiseScorer
+from rm_monitor.scorers.run.assemble import chat_encoding, decoder_scorer
+from rm_monitor.scorers.run.parts import Readout
+from rm_monitor.scorers.run.pointwise import PointwiseScorer
 
 __all__ = ["QuantileHead", "build", "gate_with_batch_norm"]
 

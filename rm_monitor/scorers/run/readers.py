@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from rm_monitor.scorers.batching import Batch
-from rm_monitor.scorers.pooling import hidden_at
+from rm_monitor.scorers.run.batching import Batch
+from rm_monitor.scorers.run.pooling import hidden_at
 
 __all__ = ["HiddenReader", "LogitsReader"]
 

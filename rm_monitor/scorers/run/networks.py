@@ -20,8 +20,8 @@ from transformers import (
 
 from rm_monitor.errors import ScorerError
 from rm_monitor.scorers.checkpoint import Checkpoint
-from rm_monitor.scorers.encodings import own_copy
 from rm_monitor.scorers.options import Options
+from rm_monitor.scorers.text.encodings import own_copy
 
 __all__ = [
     "classifier_without_head",

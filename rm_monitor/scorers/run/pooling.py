@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from rm_monitor.scorers.batching import Batch
+from rm_monitor.scorers.run.batching import Batch
 
 __all__ = ["at_positions", "hidden_at", "last_token"]
 

@@ -10,15 +10,15 @@ from collections.abc import Sequence
 
 import torch
 
-from rm_monitor.scorers.assemble import chat_encoding, decoder_scorer
 from rm_monitor.scorers.checkpoint import Checkpoint
-from rm_monitor.scorers.encodings import Encoded
-from rm_monitor.scorers.gate import gate_pattern, last_occurrence
-from rm_monitor.scorers.heads import linear, perceptron
+from rm_monitor.scorers.heads.gate import gate_pattern, last_occurrence
+from rm_monitor.scorers.heads.layers import linear, perceptron
 from rm_monitor.scorers.options import Options
-from rm_monitor.scorers.parts import Readout
-from rm_monitor.scorers.pointwise import PointwiseScorer
-from rm_monitor.scorers.pooling import last_token
+from rm_monitor.scorers.run.assemble import chat_encoding, decoder_scorer
+from rm_monitor.scorers.run.parts import Readout
+from rm_monitor.scorers.run.pointwise import PointwiseScorer
+from rm_monitor.scorers.run.pooling import last_token
+from rm_monitor.scorers.text.encodings import Encoded
 from rm_monitor.types import Scale
 
 __all__ = ["GatedHead", "attribute_names", "build", "gating_of"]

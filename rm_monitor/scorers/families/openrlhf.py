@@ -12,14 +12,14 @@ from typing import Any
 
 import torch
 
-from rm_monitor.scorers import networks
-from rm_monitor.scorers.assemble import decoder_scorer, encoding_for
 from rm_monitor.scorers.checkpoint import Checkpoint
-from rm_monitor.scorers.encodings import ChatEncoding, Encoded, Encoding, conversation
-from rm_monitor.scorers.heads import LastTokenHead, linear
+from rm_monitor.scorers.heads.layers import LastTokenHead, linear
 from rm_monitor.scorers.options import Options
-from rm_monitor.scorers.parts import Readout
-from rm_monitor.scorers.pointwise import PointwiseScorer
+from rm_monitor.scorers.run import networks
+from rm_monitor.scorers.run.assemble import decoder_scorer, encoding_for
+from rm_monitor.scorers.run.parts import Readout
+from rm_monitor.scorers.run.pointwise import PointwiseScorer
+from rm_monitor.scorers.text.encodings import ChatEncoding, Encoded, Encoding, conversation
 from rm_monitor.types import Message
 
 __all__ = ["NormalisedHead", "OpenRLHFEncoding", "build"]

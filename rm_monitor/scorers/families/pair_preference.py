@@ -12,16 +12,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rm_monitor.errors import ScorerError
-from rm_monitor.scorers import networks
-from rm_monitor.scorers.assemble import put_together
-from rm_monitor.scorers.bradley_terry import LinearHead
 from rm_monitor.scorers.checkpoint import Checkpoint
-from rm_monitor.scorers.columns import Columns
-from rm_monitor.scorers.encodings import ChatEncoding, Encoded
+from rm_monitor.scorers.families.bradley_terry import LinearHead
+from rm_monitor.scorers.heads.columns import Columns
+from rm_monitor.scorers.heads.vocabulary import vocabulary_rows
 from rm_monitor.scorers.options import Options
-from rm_monitor.scorers.pairwise import PairwiseScorer
-from rm_monitor.scorers.readers import HiddenReader
-from rm_monitor.scorers.vocabulary import vocabulary_rows
+from rm_monitor.scorers.run import networks
+from rm_monitor.scorers.run.assemble import put_together
+from rm_monitor.scorers.run.pairwise import PairwiseScorer
+from rm_monitor.scorers.run.readers import HiddenReader
+from rm_monitor.scorers.text.encodings import ChatEncoding, Encoded
 from rm_monitor.types import Message
 
 __all__ = ["PairQuestion", "build", "question"]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import torch
 
-from rm_monitor.scorers.assemble import chat_encoding, decoder_scorer
 from rm_monitor.scorers.checkpoint import Checkpoint
-from rm_monitor.scorers.heads import linear, perceptron
-from rm_monitor.scorers.inform import PerceptronHead
+from rm_monitor.scorers.families.inform import PerceptronHead
+from rm_monitor.scorers.heads.layers import linear, perceptron
 from rm_monitor.scorers.options import Options
-from rm_monitor.scorers.pointwise import PointwiseScorer
+from rm_monitor.scorers.run.assemble import chat_encoding, decoder_scorer
+from rm_monitor.scorers.run.pointwise import PointwiseScorer
 
 __all__ = ["build"]
 

@@ -1,0 +1,1 @@
+"""What the heads of several families are made of: layers, labels, gates, rows of the vocabulary."""
