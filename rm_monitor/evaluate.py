@@ -9,13 +9,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rm_monitor import stats
-from rm_monitor.types import BoolArray, Completion, Estimate, FloatArray, Prompt, Scale, Scores, Status, Table
+from rm_monitor.types import (
+    BoolArray,
+    Completion,
+    Estimate,
+    EvalPoint,
+    FloatArray,
+    Prompt,
+    Scale,
+    Scores,
+    Status,
+    Table,
+)
 
 __all__ = [
     "as_scores",
@@ -24,6 +36,7 @@ __all__ = [
     "compare",
     "merge",
     "per_prompt",
+    "point",
     "status_of",
     "summarise",
     "text_values",
@@ -31,6 +44,8 @@ __all__ = [
 ]
 
 MIN_COVERAGE = 0.95  # under this share of scored prompts a point is `partial`: shown, never best
+
+LONGEST_REASON = 2000  # characters of an error that are kept with a failed point
 
 # How each metric's interval is made; anything else is an unbounded mean (Student t).
 _RATES = frozenset(
@@ -219,3 +234,46 @@ def status_of(headline: FloatArray | None, expected: BoolArray | None = None) ->
     if scored < MIN_COVERAGE * possible:
         return "partial", f"{scored} of {possible} prompts were scored"
     return "ok", ""
+
+
+def point(
+    step: int,
+    table: Table | None,
+    *,
+    prompts: Sequence[Prompt],
+    metric: str,
+    expected: FloatArray | None = None,
+    error: Exception | None = None,
+    segment: str = "",
+    attempt: int = 0,
+    measured: Mapping[str, float] | None = None,
+) -> EvalPoint:
+    """A measurement as a point on the curve; without a table, or with too few values, as a gap.
+
+    Args:
+        step: Optimizer step.
+        table: What was measured; None if that failed.
+        prompts: ``n`` prompts, in the table's order.
+        metric: The headline: it decides whether the point counts.
+        expected: ``(n,)``, nan for prompts whose reference has no score; None: all can be scored.
+        error: Why there is no table.
+        segment: Name of the segment.
+        attempt: Number of the process.
+        measured: Seconds, tokens and the like.
+    """
+    base = EvalPoint(step=step, segment=segment, measured=dict(measured or {}), attempt=attempt)
+    if table is None:
+        reason = "no reason known" if error is None else f"{type(error).__name__}: {error}"
+        return replace(base, status="failed", reason=reason[:LONGEST_REASON])
+    values = per_prompt(table)
+    status, reason = status_of(values.get(metric), None if expected is None else ~np.isnan(expected))
+    if status == "failed":
+        return replace(base, status=status, reason=reason)
+    return replace(
+        base,
+        metrics=summarise(values, prompts),
+        values=values,
+        prompt_ids=table.prompt_ids,
+        status=status,
+        reason=reason,
+    )

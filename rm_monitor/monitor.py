@@ -1,73 +1,38 @@
 """`RewardMonitor`: the one object that remembers.
 
-It wires the parts: when (schedule), answering (generator), judging (panel), remembering (history),
-what it means (verdict), which checkpoint (selection), showing (sinks). Everything it decides is a pure
-function of
-what it has on disk, so a resumed run decides as the unbroken one would have.
+It wires the parts: when (schedule), answering and scoring on every rank (`Measurer`), and on rank 0 what is
+recorded, judged, kept and shown (`Logbook`). What rank 0 decides is broadcast, so that every rank acts alike.
 """
 
 from __future__ import annotations
 
 import logging
 import shutil
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from rm_monitor import evaluate, inputs, words
 from rm_monitor.config import MonitorConfig
-from rm_monitor.errors import GenerationError
-from rm_monitor.manifest import manifest, segment_id
+from rm_monitor.logbook import Complaints, Logbook, Rules
+from rm_monitor.manifest import segment_id
+from rm_monitor.measurer import Measured, Measurer
 from rm_monitor.panel import Panel
-from rm_monitor.progress import SlowBar
 from rm_monitor.ranks import Ranks
-from rm_monitor.references import load_references, save_references
 from rm_monitor.schedule import Schedule
-from rm_monitor.selection import Selection
 from rm_monitor.sinks import load_sinks
-from rm_monitor.stores.history import History
-from rm_monitor.types import (
-    Best,
-    Completion,
-    EvalPoint,
-    Generator,
-    ReferenceSet,
-    Sampling,
-    Sink,
-    Table,
-    Update,
-    Verdict,
-)
-from rm_monitor.verdict import Memory, judge
+from rm_monitor.types import Best, EvalPoint, Generator, Sampling, Sink, Verdict
 
 if TYPE_CHECKING:
     from rm_monitor.callback import RewardMonitorCallback
 
-__all__ = ["Measured", "RewardMonitor"]
+__all__ = ["RewardMonitor"]
 
 log = logging.getLogger("rm_monitor")
 
 FOLDER = "_rm_monitor"  # the underscore keeps the Trainer's Hub push from publishing completions
 SavesCheckpoint = Callable[[Path], Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
-    """What answering and scoring gave.
-
-    Attributes:
-        table: Completions and values; None if it failed, and on every rank but the first.
-        error: Why it failed.
-        facts: ``seconds``, ``seconds_generate``, ``seconds_score``, ``tokens``, ``tokens_per_second``.
-    """
-
-    table: Table | None
-    error: Exception | None = None
-    facts: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,32 +110,42 @@ class RewardMonitor:
         given = inputs.check(reward_model, prompts, references, metric=metric, on_error=on_error)
         if keep_best < 1:
             raise ValueError(f"`keep_best` is how many candidates stay on disk, at least 1, got {keep_best}")
+        panel: Panel | None = None
+        if inputs.is_first_process():
+            panel = Panel(inputs.load_scorers(given.scorers), tuple(given.prompts), temperature=temperature)
+            metric = panel.headline(metric)
         self.prompts = given.prompts
         self.sampling = sampling or Sampling()
         self.schedule = every if isinstance(every, Schedule) else Schedule(every=every)
         self.output_dir = None if output_dir is None else Path(output_dir)
-        self.seed = seed
-        self.horizon = horizon
+        self.metric = metric
         self.on_error = on_error
-        self._references = given.references
-        self._own_references = not given.references
-        self._given_sinks = None if report_to is None else load_sinks(report_to)
-        self._generator = generator
-        self._keep_best = keep_best
-        self._min_drop, self._tolerance = min_drop, tolerance
-        self._panel: Panel | None = None
-        if inputs.is_first_process():
-            scorers = inputs.load_scorers(given.scorers)
-            self._panel = Panel(scorers, tuple(self.prompts), temperature=temperature)
         self.scorer_names = tuple(given.scorers)
-        self.metric = self._headline(metric)
-        self._curve: list[EvalPoint] = []
+        self._measurer = Measurer(
+            given.prompts,
+            given.references,
+            panel,
+            sampling=self.sampling,
+            seed=seed,
+            generator=generator,
+        )
+        self._rules = Rules(
+            metric=metric,
+            temperature=None if panel is None else panel.pool_temperature,
+            seed=seed,
+            min_drop=min_drop,
+            tolerance=tolerance,
+            horizon=horizon,
+            keep_best=keep_best,
+        )
+        self._given_sinks = None if report_to is None else load_sinks(report_to)
+        self._complain = Complaints()
+        self._logbook: Logbook | None = None  # rank 0 has one from `start` on
+        self._curve: list[EvalPoint] = []  # the other ranks' copies of what rank 0 decided
         self._verdict = Verdict()
         self._best: Best | None = None
         self._last_step: int | None = None
-        self._memory = Memory()
         self._open = False
-        self._complained: set[str] = set()
 
     # ------------------------------------------------------------------ what a user asks
 
@@ -194,32 +169,37 @@ class RewardMonitor:
     @property
     def curve(self) -> tuple[EvalPoint, ...]:
         """Every point so far, in order of step; ``checkpoint`` says where its weights lie now."""
-        if not self._open or not self._ranks.is_first:
-            return tuple(self._curve)
-        paths = {p.step: self._selection.path(p.step) for p in self._curve}
-        return tuple(
-            replace(p, checkpoint=None if (path := paths[p.step]) is None else str(path)) for p in self._curve
-        )
+        return tuple(self._curve) if self._logbook is None else self._logbook.curve
 
     @property
     def verdict(self) -> Verdict:
         """What the curve says now."""
-        return self._verdict
+        return self._verdict if self._logbook is None else self._logbook.verdict
 
     @property
     def best(self) -> Best | None:
         """The best checkpoint on disk; None before the first one is saved."""
-        return self._best
+        return self._best if self._logbook is None else self._logbook.best
 
     @property
     def segment(self) -> str:
         """Name of the present segment: points with the same name may be compared."""
-        return self._segment
+        return "" if self._logbook is None else self._logbook.segment
 
     @property
     def needs_own_references(self) -> bool:
         """Whether the next evaluation's answers become the references."""
-        return self._own_references and not self._references
+        return self._measurer.needs_references
+
+    @property
+    def folder(self) -> Path:
+        """Where our files lie."""
+        if self.output_dir is None:
+            raise ValueError(
+                "`output_dir` is needed outside a Trainer: RewardMonitor(..., output_dir='out') puts "
+                "files into out/_rm_monitor/"
+            )
+        return self.output_dir / FOLDER
 
     def due(self, step: int) -> bool:
         """Whether the schedule asks for an evaluation at this step; costs microseconds when it does not."""
@@ -271,16 +251,7 @@ class RewardMonitor:
     def measure(self, model: Any = None, tokenizer: Any = None, *, step: int) -> Measured:
         """Answer and score with these weights; nothing is recorded. The first half of `evaluate`."""
         self.start()
-        began = time.monotonic()
-        facts: dict[str, float] = {}
-        table: Table | None = None
-        error: Exception | None = None
-        try:
-            table = self._measure(model, tokenizer, step, facts)
-        except Exception as problem:
-            error = problem
-        facts["seconds"] = time.monotonic() - began
-        return Measured(table=table, error=error, facts=facts)
+        return self._measurer.measure(model, tokenizer, step=step)
 
     def record(
         self,
@@ -294,18 +265,20 @@ class RewardMonitor:
         """Put a measurement on the curve, judge, elect, show. The second half of `evaluate`."""
         self.start()
         self._last_step = step
-        if checkpoint is not None and self._ranks.is_first:
-            self._selection.saved(step, Path(checkpoint))
         decided: _Decided | None = None
-        if self._ranks.is_first:
-            saving = about_to_save or save is not None
-            decided = self._decide(step, measured, about_to_save=step if saving else None)
+        if self._logbook is not None:
+            if checkpoint is not None:
+                self._logbook.saved(step, Path(checkpoint))
+            point, error = self._logbook.enter(
+                step, measured, about_to_save=about_to_save or save is not None
+            )
+            decided = _Decided(point, self._logbook.verdict, self._logbook.best, self.metric, error)
         decided = self._ranks.broadcast(decided)
         self._remember(decided)
         if save is not None and decided.best is not None and decided.best.step == step:
             self._save(step, save)
-        elif self._ranks.is_first and checkpoint is not None:
-            self._elect()
+        elif self._logbook is not None and checkpoint is not None:
+            self._logbook.keep()
         if decided.error is not None and self.on_error == "raise":
             raise decided.error
         return decided.point
@@ -316,15 +289,18 @@ class RewardMonitor:
         Raises:
             Exception: Whatever went wrong.
         """
-        self._ranks = Ranks.alone()
-        self._open, self._attempt = True, 0
-        assert self._panel is not None
-        self._segment = segment_id(self._manifest())
-        measured = self.measure(step=0)
-        self._open = False
+        measured = self._measurer.measure(None, None, step=0)
         if measured.error is not None:
             raise measured.error
-        return self._point(0, measured)
+        return evaluate.point(
+            0,
+            measured.table,
+            prompts=self.prompts,
+            metric=self.metric,
+            expected=self._measurer.reference_rewards(),
+            segment=segment_id(self._measurer.manifest(self.metric)),
+            measured=measured.facts,
+        )
 
     def saved(self, step: int, checkpoint: str | Path) -> None:
         """Tell where the checkpoint of a step lies; the best is linked before anything can delete it.
@@ -333,10 +309,10 @@ class RewardMonitor:
         """
         if not self._open:
             return
-        if self._ranks.is_first:
-            self._selection.saved(step, Path(checkpoint))
-            self._elect()
-        self._best = self._ranks.broadcast(self._best)
+        if self._logbook is not None:
+            self._logbook.saved(step, Path(checkpoint))
+            self._logbook.keep()
+        self._best = self._ranks.broadcast(self.best)
 
     def callback(self, **options: Any) -> RewardMonitorCallback:
         """The Hugging Face callback around this monitor."""
@@ -346,28 +322,11 @@ class RewardMonitor:
 
     def close(self) -> None:
         """Print the summary and let go of files. Safe to call twice."""
-        if not self._open:
-            return
-        if self._ranks.is_first:
-            self._say(
-                words.summary(
-                    self.curve, self._verdict, self._best, metric=self.metric, output_dir=str(self.folder)
-                )
-            )
-            self._history.close()
+        if self._open and self._logbook is not None:
+            _say(self._logbook.close())
         self._open = False
 
-    # ------------------------------------------------------------------ start and resume
-
-    @property
-    def folder(self) -> Path:
-        """Where our files lie."""
-        if self.output_dir is None:
-            raise ValueError(
-                "`output_dir` is needed outside a Trainer: RewardMonitor(..., output_dir='out') puts "
-                "files into out/_rm_monitor/"
-            )
-        return self.output_dir / FOLDER
+    # ------------------------------------------------------------------ start
 
     def start(
         self,
@@ -391,238 +350,34 @@ class RewardMonitor:
             self.output_dir = Path(default_output_dir)
         folder = self.folder
         self._ranks = Ranks.current()
-        self.horizon = self.horizon or horizon
-        self._sinks: list[Sink] = []
+        self._measurer.start(self._ranks, folder)
+        self._rules = replace(self._rules, horizon=self._rules.horizon or horizon)
         if self._ranks.is_first:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._history = History(folder)
-            self._attempt = self._history.begin(resume_step)
-            self._selection = Selection(
-                folder,
-                keep=self._keep_best,
-                metric=self.metric,
-                temperature=self._pool_temperature,
-                seed=self.seed,
-            )
-            self._sinks = load_sinks(default_report_to) if self._given_sinks is None else self._given_sinks
             if resume_step is not None:
-                self._resume()
-            self._segment = self._write_manifest()
+                self._measurer.resume()
+            sinks = load_sinks(default_report_to) if self._given_sinks is None else self._given_sinks
+            self._logbook = Logbook(
+                folder,
+                self._measurer,
+                self._rules,
+                sinks=sinks,
+                complain=self._complain,
+                every=str(self.schedule),
+            )
+            self._logbook.open(resume_step, folder.parent)
+            if self._logbook.points:
+                self._last_step = self._logbook.points[-1].step
+            _say(words.opening(self._logbook.facts()))
         self._open = True
-        if self._ranks.is_first:
-            self._say(words.opening(self._facts()))
 
     def start_reading(self) -> None:
         """Take part in measuring for another process: references are read, nothing is written."""
         self._ranks = Ranks.alone()
-        if self._own_references:
-            kept = load_references(self.folder / "references", "initial", self.prompts)
-            self._references = () if kept is None else (kept,)
+        self._measurer.start(self._ranks, self.folder)
+        self._measurer.resume()
         self._open = True
 
-    def _resume(self) -> None:
-        """Continue the curve of the process before: its points, its references, its best."""
-        self._curve = self._history.points()
-        self._selection.resume(self.output_dir or Path(), {p.step for p in self._curve})
-        if self._own_references:
-            kept = load_references(self.folder / "references", "initial", self.prompts)
-            self._references = () if kept is None else (kept,)
-        if self._curve:
-            self._last_step = self._curve[-1].step
-            self._verdict = self._judged()
-            self._elect()
-
-    def _write_manifest(self) -> str:
-        facts = self._manifest()
-        self._history.write_manifest(facts)
-        return segment_id(facts)
-
-    def _manifest(self) -> dict[str, Any]:
-        assert self._panel is not None
-        return manifest(
-            prompts=self.prompts,
-            references=self._references,
-            scorers=self._panel.scorers,
-            sampling=self.sampling,
-            seed=self.seed,
-            metric=self.metric,
-        )
-
-    # ------------------------------------------------------------------ one evaluation
-
-    def _measure(self, model: Any, tokenizer: Any, step: int, measured: dict[str, float]) -> Table | None:
-        """Answers and their values; None on every rank but the first."""
-        from rm_monitor.undisturbed import undisturbed  # noqa: PLC0415  needs torch
-
-        with undisturbed(model, tokenizer):
-            began = time.monotonic()
-            completions = self._answer(model, tokenizer)
-            measured["seconds_generate"] = time.monotonic() - began
-            if not self._ranks.is_first:
-                return None
-            tokens = sum(max(c.n_tokens, 0) for row in completions for c in row)
-            measured["tokens"] = float(tokens)
-            if tokens:
-                measured["tokens_per_second"] = tokens / max(measured["seconds_generate"], 1e-9)
-            if self.needs_own_references:
-                self._keep_own_references(completions, step)
-            assert self._panel is not None
-            began = time.monotonic()
-            values = self._panel.values(completions, self._references)
-            measured["seconds_score"] = time.monotonic() - began
-        return Table(
-            prompt_ids=tuple(p.id for p in self.prompts),
-            completions=tuple(tuple(row) for row in completions),
-            values=values,
-        )
-
-    def _answer(self, model: Any, tokenizer: Any) -> list[list[Completion]]:
-        """``n`` lists of ``k`` completions; each rank answers its share, rank 0 gets them all."""
-        k = self.sampling.samples_per_prompt
-        share = self._ranks.share(list(self.prompts))
-        mine: list[tuple[int, list[Completion]]] | None = None
-        error: Exception | None = None
-        bar = SlowBar("answers")
-        try:
-            if self._generator is None:
-                from rm_monitor.generators import load_generator  # noqa: PLC0415  needs torch
-
-                self._generator = load_generator()
-            answers = self._generator.generate(
-                [prompt for _, prompt in share],
-                self.sampling,
-                seed=self.seed,
-                model=model,
-                tokenizer=tokenizer,
-                progress=bar if self._ranks.is_first else None,
-            )
-            if len(answers) != len(share) * k:
-                raise GenerationError(
-                    f"the generator gave {len(answers)} completions for {len(share)} prompts x {k} samples"
-                )
-            mine = [(i, answers[j * k : (j + 1) * k]) for j, (i, _) in enumerate(share)]
-        except Exception as problem:
-            error = problem
-        finally:
-            bar.close()
-        payloads, errors = self._ranks.agree(mine, error)
-        if error is not None:
-            raise error
-        if errors:
-            raise GenerationError("; ".join(f"rank {rank}: {text}" for rank, text in errors.items()))
-        rows = dict(pair for payload in payloads if payload for pair in payload)
-        return [rows[i] for i in sorted(rows)]
-
-    def _keep_own_references(self, completions: Sequence[Sequence[Completion]], step: int) -> None:
-        source = "the initial policy" if step == 0 else f"the policy at step {step}"
-        if step != 0:
-            self._say(
-                f"rm_monitor: no answers of the initial policy are kept; {source} becomes the reference"
-            )
-        own = ReferenceSet(
-            name="initial", completions=tuple(replace(row[0], sample=0) for row in completions), source=source
-        )
-        save_references(self.folder / "references", own, self.prompts)
-        self._references = (own,)
-        self._segment = self._write_manifest()
-
-    # ------------------------------------------------------------------ what it means (rank 0)
-
-    def _decide(self, step: int, measured: Measured, *, about_to_save: int | None) -> _Decided:
-        """Record, judge, elect, show. Nothing in here may stop training."""
-        error, table = measured.error, measured.table
-        try:
-            point = self._point(step, measured)
-        except Exception as problem:
-            error, table = problem, None
-            point = self._point(step, Measured(table=None, error=problem, facts=measured.facts))
-        if error is not None:
-            self._complain("evaluation", f"evaluation at step {step} failed; training goes on", error)
-        before = self._verdict
-        self._curve = sorted([p for p in self._curve if p.step != step] + [point], key=lambda p: p.step)
-        try:
-            self._history.append(point, table)
-        except Exception as problem:
-            self._complain("history", f"step {step} could not be written; it is kept in memory", problem)
-        try:
-            self._verdict = self._judged()
-            self._best = self._selection.elect(self._curve, about_to_save=about_to_save)
-        except Exception as problem:
-            self._complain("verdict", f"no verdict at step {step}", problem)
-            error = error or problem
-        self._show(point, table, before)
-        return _Decided(point, self._verdict, self._best, self.metric, error)
-
-    def _point(self, step: int, measured: Measured) -> EvalPoint:
-        table, error = measured.table, measured.error
-        base = EvalPoint(
-            step=step, segment=self._segment, measured=dict(measured.facts), attempt=self._attempt
-        )
-        if table is None:
-            reason = "no reason known" if error is None else f"{type(error).__name__}: {error}"
-            return replace(base, status="failed", reason=reason[:2000])
-        values = evaluate.per_prompt(table)
-        assert self._panel is not None
-        expected = self._panel.expected(self._references)
-        status, reason = evaluate.status_of(
-            values.get(self.metric), None if expected is None else ~np.isnan(expected)
-        )
-        if status == "failed":
-            return replace(base, status=status, reason=reason)
-        metrics = evaluate.summarise(values, self.prompts)
-        return replace(
-            base,
-            metrics=metrics,
-            values=values,
-            prompt_ids=table.prompt_ids,
-            status=status,
-            reason=reason,
-        )
-
-    def _judged(self) -> Verdict:
-        verdict = judge(
-            self._curve,
-            metric=self.metric,
-            horizon=self.horizon,
-            temperature=self._pool_temperature,
-            seed=self.seed,
-            min_drop=self._min_drop,
-            tolerance=self._tolerance,
-            clusters=evaluate.clusters(self.prompts),
-            memory=self._memory,
-        )
-        return replace(verdict, reason=words.reason(verdict, metric=self.metric))
-
-    def _show(self, point: EvalPoint, table: Table | None, before: Verdict) -> None:
-        update = Update(
-            point=point,
-            verdict=self._verdict,
-            best=self._best,
-            curve=self.curve,
-            metric=self.metric,
-            changed=self._verdict.state != before.state,
-            prompts=tuple(self.prompts),
-            table=table,
-            references=self._references[0] if self._references else None,
-            reference_rewards=self._reference_rewards(),
-            output_dir=str(self.folder),
-            run=self._facts(),
-        )
-        for sink in self._sinks:
-            try:
-                sink.show(update)
-            except Exception as problem:
-                name = type(sink).__name__
-                self._complain(name, f"{name} failed at step {point.step}; training goes on", problem)
-
     # ------------------------------------------------------------------ small things
-
-    def _elect(self) -> None:
-        """Link what must stay and mark the best, without ever stopping training."""
-        try:
-            self._best = self._selection.keep(self._curve)
-        except Exception as problem:
-            self._complain("checkpoints", "the best checkpoint could not be kept", problem)
 
     def _save(self, step: int, save: SavesCheckpoint) -> None:
         """Let the user's function write the new best, on every rank, then keep it."""
@@ -641,64 +396,13 @@ class RewardMonitor:
             shutil.rmtree(folder.parent, ignore_errors=True)
 
     def _remember(self, decided: _Decided) -> None:
-        """Take over what rank 0 decided; on rank 0 it is there already."""
-        if not self._ranks.is_first:
+        """Take over what rank 0 decided; rank 0's logbook has it already."""
+        if self._logbook is None:
             self._curve = [p for p in self._curve if p.step != decided.point.step] + [decided.point]
             self._verdict, self._best, self.metric = decided.verdict, decided.best, decided.metric
 
-    def _headline(self, metric: str) -> str:
-        if self._panel is None:  # not rank 0: only the name is needed, and rank 0 decides
-            return metric
-        if metric == "win_prob" and not self._panel.has_probability:
-            log.warning(
-                "reward model %r has no logit scale, so no win probability: the headline is the win rate. "
-                "Pass temperature= if its score differences are known to be on a scale.",
-                self._panel.primary,
-            )
-            return "win_rate"
-        if metric == "reward" and not hasattr(self._panel.scorers[self._panel.primary], "score"):
-            raise ValueError(
-                "`metric` 'reward' needs a reward model; a preference model gives only "
-                "'win_prob' and 'win_rate'"
-            )
-        return metric
 
-    @property
-    def _pool_temperature(self) -> float | None:
-        """None where rewards are not on a logit scale: it is then fitted to the first point's spread."""
-        assert self._panel is not None
-        return self._panel.temperature or (1.0 if self._panel.has_probability else None)
+def _say(text: str) -> None:
+    from rm_monitor.sinks.console import say  # noqa: PLC0415  a sink pays for itself only
 
-    def _reference_rewards(self) -> Any:
-        try:
-            assert self._panel is not None
-            return self._panel.expected(self._references)
-        except Exception:  # shown for information only; the failure itself is in the point
-            return None
-
-    def _facts(self) -> dict[str, str]:
-        references = ", ".join(r.name for r in self._references) or "the initial policy's own answers"
-        return {
-            "prompts": str(len(self.prompts)),
-            "references": references,
-            "reward_model": ", ".join(self.scorer_names),
-            "every": str(self.schedule),
-            "metric": self.metric,
-        }
-
-    def _say(self, text: str) -> None:
-        from rm_monitor.sinks.console import say  # noqa: PLC0415
-
-        say(text)
-
-    def _complain(self, key: str, message: str, problem: BaseException) -> None:
-        """Loud each time, with a traceback the first time."""
-        first = key not in self._complained
-        self._complained.add(key)
-        log.warning(
-            "rm_monitor: %s (%s: %s)",
-            message,
-            type(problem).__name__,
-            problem,
-            exc_info=problem if first else None,
-        )
+    say(text)

@@ -7,6 +7,7 @@ once, however many reference sets there are.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -23,6 +24,8 @@ from rm_monitor.types import (
 )
 
 __all__ = ["Panel"]
+
+log = logging.getLogger("rm_monitor")
 
 
 class Panel:
@@ -63,6 +66,31 @@ class Panel:
         if isinstance(scorer, PreferenceScorer):
             return True
         return scorer.scale == "logit" or self.temperature is not None
+
+    @property
+    def pool_temperature(self) -> float | None:
+        """Of the pool score; None where rewards are not on a logit scale: fitted to the first point then."""
+        return self.temperature or (1.0 if self.has_probability else None)
+
+    def headline(self, metric: str) -> str:
+        """The metric asked for, or the win rate where there is no win probability.
+
+        Raises:
+            ValueError: If the primary scorer has no such metric.
+        """
+        if metric == "win_prob" and not self.has_probability:
+            log.warning(
+                "reward model %r has no logit scale, so no win probability: the headline is the win rate. "
+                "Pass temperature= if its score differences are known to be on a scale.",
+                self.primary,
+            )
+            return "win_rate"
+        if metric == "reward" and not hasattr(self.scorers[self.primary], "score"):
+            raise ValueError(
+                "`metric` 'reward' needs a reward model; a preference model gives only "
+                "'win_prob' and 'win_rate'"
+            )
+        return metric
 
     def values(
         self, completions: Sequence[Sequence[Completion]], references: Sequence[ReferenceSet]

@@ -194,7 +194,7 @@ def test_a_dict_of_eval_sets_gives_one_evaluation_a_step(tmp_path, tiny_policy, 
     trainer.eval_dataset = {"a": trainer.eval_dataset, "b": trainer.eval_dataset}
     trainer.train()
     assert [p.step for p in monitor.curve] == [0, 2, 4, 6, 8]
-    assert monitor._generator.calls == 5
+    assert monitor._measurer.generator.calls == 5
 
 
 def test_epoch_strategies_are_followed(tmp_path, tiny_policy, tiny_tokenizer):

@@ -24,7 +24,7 @@ def make(tmp_path, *, quality=lambda step: 0.5, reward_model=None, **more):
 
 def run(monitor, steps, save=None):
     for step in steps:
-        monitor._generator.step = step
+        monitor._measurer.generator.step = step
         monitor.step(step, save=save)
     return monitor
 
@@ -150,7 +150,7 @@ def test_a_resumed_run_continues_its_curve_and_never_regenerates_references(tmp_
     assert [p.step for p in second.curve] == [p.step for p in first.curve]
     assert [p.metrics for p in second.curve] == [p.metrics for p in first.curve]
     assert second.verdict.state == first.verdict.state
-    assert second._references[0].source == "the initial policy"
+    assert second._measurer.references[0].source == "the initial policy"
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_a_checkpoint_of_the_users_own_is_linked_as_best(tmp_path):
         folder = tmp_path / "mine" / str(step)
         folder.mkdir(parents=True)
         writes(folder)
-        monitor._generator.step = step
+        monitor._measurer.generator.step = step
         monitor.evaluate(step=step, checkpoint=folder)
     assert monitor.best.step == 30
     best = json.loads((tmp_path / "_rm_monitor" / "best.json").read_text())

@@ -11,7 +11,8 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from rm_monitor.config import MonitorConfig
-from rm_monitor.monitor import Measured, RewardMonitor
+from rm_monitor.measurer import Measured
+from rm_monitor.monitor import RewardMonitor
 from rm_monitor.sweep.discover import PATTERN, Found, discover, load, load_base
 
 __all__ = ["Swept", "sweep"]

@@ -1,0 +1,256 @@
+"""`Logbook`: what rank 0 knows of a run. Every measurement is recorded, judged, elected and shown here.
+
+The curve on disk, the verdict, the best checkpoint and the sinks. A pure function of what is on disk: a
+resumed run decides as the unbroken one would have. Nothing in here may stop training.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rm_monitor import evaluate, words
+from rm_monitor.manifest import segment_id
+from rm_monitor.measurer import Measured, Measurer
+from rm_monitor.selection import Selection
+from rm_monitor.stores.history import History
+from rm_monitor.types import Best, EvalPoint, FloatArray, Sink, Table, Update, Verdict
+from rm_monitor.verdict import Memory, judge
+
+__all__ = ["Complaints", "Logbook", "Rules"]
+
+log = logging.getLogger("rm_monitor")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """By what a curve is judged.
+
+    Attributes:
+        metric: The headline metric.
+        temperature: Of the pool score; None: fitted to the first point's spread.
+        seed: Of every bootstrap.
+        min_drop: Smallest fall that is ever called degraded, as a share of the pool score.
+        tolerance: Fall that is healthy jitter, likewise.
+        horizon: Evaluations the run will have; None: unknown.
+        keep_best: Candidates for the best that stay on disk.
+    """
+
+    metric: str
+    temperature: float | None = None
+    seed: int = 0
+    min_drop: float = 0.02
+    tolerance: float = 0.0
+    horizon: int | None = None
+    keep_best: int = 1
+
+
+class Complaints:
+    """Failures of ours, in the log: loud each time, with a traceback the first time."""
+
+    def __init__(self) -> None:
+        self._known: set[str] = set()
+
+    def __call__(self, key: str, message: str, problem: BaseException) -> None:
+        """Log one; ``key`` names its kind."""
+        first = key not in self._known
+        self._known.add(key)
+        name = type(problem).__name__
+        log.warning("rm_monitor: %s (%s: %s)", message, name, problem, exc_info=problem if first else None)
+
+
+class Logbook:
+    """A run as rank 0 sees it.
+
+    Args:
+        folder: ``<output_dir>/_rm_monitor``.
+        measurer: What measures: its prompts, references and judges are what the numbers depend on.
+        rules: By what the curve is judged.
+        sinks: Where evaluations are shown.
+        complain: Where failures of ours go.
+        every: When evaluations are due, in words.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        measurer: Measurer,
+        rules: Rules,
+        *,
+        sinks: Sequence[Sink],
+        complain: Complaints,
+        every: str,
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.rules = rules
+        self.points: list[EvalPoint] = []
+        self.verdict = Verdict()
+        self.best: Best | None = None
+        self._measurer = measurer
+        self._sinks = sinks
+        self._complain = complain
+        self._every = every
+        self._memory = Memory()
+        self._history = History(folder)
+        self._selection = Selection(
+            folder,
+            keep=rules.keep_best,
+            metric=rules.metric,
+            temperature=rules.temperature,
+            seed=rules.seed,
+        )
+        self._attempt = 0
+        self.segment = ""
+
+    def open(self, resume_step: int | None, output_dir: Path) -> None:
+        """Begin an attempt; with a step to resume from, go on with the curve of the process before."""
+        self._attempt = self._history.begin(resume_step)
+        if resume_step is not None:
+            self.points = self._history.points()
+            self._selection.resume(output_dir, {p.step for p in self.points})
+            if self.points:
+                self.verdict = self._judged()
+                self.keep()
+        self._name_segment()
+
+    @property
+    def curve(self) -> tuple[EvalPoint, ...]:
+        """Every point so far; ``checkpoint`` says where its weights lie now."""
+        paths = [self._selection.path(p.step) for p in self.points]
+        return tuple(
+            replace(p, checkpoint=None if path is None else str(path))
+            for p, path in zip(self.points, paths, strict=True)
+        )
+
+    # ------------------------------------------------------------------ one evaluation
+
+    def enter(
+        self, step: int, measured: Measured, *, about_to_save: bool
+    ) -> tuple[EvalPoint, Exception | None]:
+        """Record, judge, elect, show.
+
+        Returns:
+            The point, and what went wrong, if anything did.
+        """
+        error, table = measured.error, measured.table
+        try:
+            self._name_segment()
+            point = self._point(step, measured)
+        except Exception as problem:
+            error, table = problem, None
+            point = self._point(step, Measured(table=None, error=problem, facts=measured.facts))
+        if error is not None:
+            self._complain("evaluation", f"evaluation at step {step} failed; training goes on", error)
+        before = self.verdict
+        self.points = sorted([p for p in self.points if p.step != step] + [point], key=lambda p: p.step)
+        try:
+            self._history.append(point, table)
+        except Exception as problem:
+            self._complain("history", f"step {step} could not be written; it is kept in memory", problem)
+        try:
+            self.verdict = self._judged()
+            self.best = self._selection.elect(self.points, about_to_save=step if about_to_save else None)
+        except Exception as problem:
+            self._complain("verdict", f"no verdict at step {step}", problem)
+            error = error or problem
+        self._show(point, table, before)
+        return point, error
+
+    def saved(self, step: int, checkpoint: Path) -> None:
+        """A checkpoint of this step lies in this directory."""
+        self._selection.saved(step, checkpoint)
+
+    def keep(self) -> None:
+        """Link what must stay and mark the best."""
+        try:
+            self.best = self._selection.keep(self.points)
+        except Exception as problem:
+            self._complain("checkpoints", "the best checkpoint could not be kept", problem)
+
+    def facts(self) -> dict[str, str]:
+        """The run in words."""
+        references = ", ".join(r.name for r in self._measurer.references)
+        return {
+            "prompts": str(len(self._measurer.prompts)),
+            "references": references or "the initial policy's own answers",
+            "reward_model": ", ".join(self._measurer.panel.scorers),
+            "every": self._every,
+            "metric": self.rules.metric,
+        }
+
+    def close(self) -> str:
+        """Let go of the files; the run's summary."""
+        self._history.close()
+        return words.summary(
+            self.curve, self.verdict, self.best, metric=self.rules.metric, output_dir=str(self.folder)
+        )
+
+    # ------------------------------------------------------------------ parts of it
+
+    def _name_segment(self) -> None:
+        """Points may be compared if what they depend on is equal; a change is written down."""
+        facts = self._measurer.manifest(self.rules.metric)
+        segment = segment_id(facts)
+        if segment != self.segment:
+            self.segment = segment
+            self._history.write_manifest(facts)
+
+    def _point(self, step: int, measured: Measured) -> EvalPoint:
+        return evaluate.point(
+            step,
+            measured.table,
+            prompts=self._measurer.prompts,
+            metric=self.rules.metric,
+            expected=self._measurer.reference_rewards() if measured.table is not None else None,
+            error=measured.error,
+            segment=self.segment,
+            attempt=self._attempt,
+            measured=measured.facts,
+        )
+
+    def _judged(self) -> Verdict:
+        rules = self.rules
+        verdict = judge(
+            self.points,
+            metric=rules.metric,
+            horizon=rules.horizon,
+            temperature=rules.temperature,
+            seed=rules.seed,
+            min_drop=rules.min_drop,
+            tolerance=rules.tolerance,
+            clusters=evaluate.clusters(self._measurer.prompts),
+            memory=self._memory,
+        )
+        return replace(verdict, reason=words.reason(verdict, metric=rules.metric))
+
+    def _show(self, point: EvalPoint, table: Table | None, before: Verdict) -> None:
+        references = self._measurer.references
+        update = Update(
+            point=point,
+            verdict=self.verdict,
+            best=self.best,
+            curve=self.curve,
+            metric=self.rules.metric,
+            changed=self.verdict.state != before.state,
+            prompts=tuple(self._measurer.prompts),
+            table=table,
+            references=references[0] if references else None,
+            reference_rewards=self._reference_rewards(),
+            output_dir=str(self.folder),
+            run=self.facts(),
+        )
+        for sink in self._sinks:
+            try:
+                sink.show(update)
+            except Exception as problem:
+                name = type(sink).__name__
+                self._complain(name, f"{name} failed at step {point.step}; training goes on", problem)
+
+    def _reference_rewards(self) -> FloatArray | None:
+        try:
+            return self._measurer.reference_rewards()
+        except Exception:  # shown for information only; the failure itself is in the point
+            return None

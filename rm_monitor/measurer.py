@@ -1,0 +1,208 @@
+"""`Measurer`: answers and their values, with the weights as they stand. The first half of an evaluation.
+
+Every rank answers its share of the prompts; rank 0 scores all answers. Nothing is recorded here, and
+training is left as it was.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from rm_monitor.errors import GenerationError
+from rm_monitor.manifest import manifest
+from rm_monitor.panel import Panel
+from rm_monitor.progress import SlowBar
+from rm_monitor.prompts import PromptSet
+from rm_monitor.ranks import Ranks
+from rm_monitor.references import load_references, save_references
+from rm_monitor.types import Completion, FloatArray, Generator, ReferenceSet, Sampling, Table
+
+__all__ = ["Measured", "Measurer"]
+
+log = logging.getLogger("rm_monitor")
+
+INITIAL = "initial"  # name of the reference set that the initial policy answered
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What answering and scoring gave.
+
+    Attributes:
+        table: Completions and values; None if it failed, and on every rank but the first.
+        error: Why it failed.
+        facts: ``seconds``, ``seconds_generate``, ``seconds_score``, ``tokens``, ``tokens_per_second``.
+    """
+
+    table: Table | None
+    error: Exception | None = None
+    facts: Mapping[str, float] = field(default_factory=dict)
+
+
+class Measurer:
+    """Answers fixed prompts and lets the panel judge the answers.
+
+    Args:
+        prompts: The fixed prompts.
+        references: Fixed reference sets; empty: the first answers become the references, and are kept.
+        panel: The judges; None on every rank but the first.
+        sampling: How completions are drawn.
+        seed: Of sampling.
+        generator: How completions are made; None: in this process.
+    """
+
+    def __init__(
+        self,
+        prompts: PromptSet,
+        references: tuple[ReferenceSet, ...],
+        panel: Panel | None,
+        *,
+        sampling: Sampling,
+        seed: int,
+        generator: Generator | None,
+    ) -> None:
+        self.prompts = prompts
+        self.references = references
+        self.sampling = sampling
+        self.generator = generator
+        self.ranks = Ranks.alone()
+        self._panel = panel
+        self._seed = seed
+        self._own = not references
+        self._folder: Path | None = None
+
+    @property
+    def panel(self) -> Panel:
+        """The judges; only rank 0 has them."""
+        assert self._panel is not None, "only rank 0 scores"
+        return self._panel
+
+    @property
+    def needs_references(self) -> bool:
+        """Whether the next answers become the references."""
+        return self._own and not self.references
+
+    def start(self, ranks: Ranks, folder: Path) -> None:
+        """Say which process this is and where the initial policy's answers are kept."""
+        self.ranks, self._folder = ranks, folder / "references"
+
+    def resume(self) -> None:
+        """Load the initial policy's answers of an earlier process: they are never made again."""
+        if self._own and self._folder is not None:
+            kept = load_references(self._folder, INITIAL, self.prompts)
+            self.references = () if kept is None else (kept,)
+
+    def manifest(self, metric: str) -> dict[str, Any]:
+        """What the numbers depend on."""
+        return manifest(
+            prompts=self.prompts,
+            references=self.references,
+            scorers=self.panel.scorers,
+            sampling=self.sampling,
+            seed=self._seed,
+            metric=metric,
+        )
+
+    def reference_rewards(self) -> FloatArray | None:
+        """``(n,)`` rewards of the first reference set; None without one."""
+        return self.panel.expected(self.references)
+
+    # ------------------------------------------------------------------ one measurement
+
+    def measure(self, model: Any, tokenizer: Any, *, step: int) -> Measured:
+        """Answer and score; what goes wrong is in the result, not raised."""
+        began = time.monotonic()
+        facts: dict[str, float] = {}
+        table: Table | None = None
+        error: Exception | None = None
+        try:
+            table = self._measure(model, tokenizer, step, facts)
+        except Exception as problem:
+            error = problem
+        facts["seconds"] = time.monotonic() - began
+        return Measured(table=table, error=error, facts=facts)
+
+    def _measure(self, model: Any, tokenizer: Any, step: int, facts: dict[str, float]) -> Table | None:
+        from rm_monitor.undisturbed import undisturbed  # noqa: PLC0415  needs torch
+
+        with undisturbed(model, tokenizer):
+            began = time.monotonic()
+            completions = self._answer(model, tokenizer)
+            facts["seconds_generate"] = time.monotonic() - began
+            if not self.ranks.is_first:
+                return None
+            tokens = sum(max(c.n_tokens, 0) for row in completions for c in row)
+            facts["tokens"] = float(tokens)
+            if tokens:
+                facts["tokens_per_second"] = tokens / max(facts["seconds_generate"], 1e-9)
+            if self.needs_references:
+                self._keep_references(completions, step)
+            began = time.monotonic()
+            values = self.panel.values(completions, self.references)
+            facts["seconds_score"] = time.monotonic() - began
+        return Table(
+            prompt_ids=tuple(p.id for p in self.prompts),
+            completions=tuple(tuple(row) for row in completions),
+            values=values,
+        )
+
+    def _answer(self, model: Any, tokenizer: Any) -> list[list[Completion]]:
+        """``n`` lists of ``k`` completions; each rank answers its share, rank 0 gets them all."""
+        share = self.ranks.share(list(self.prompts))
+        mine: list[tuple[int, list[Completion]]] | None = None
+        error: Exception | None = None
+        try:
+            answers = self._generate([prompt for _, prompt in share], model, tokenizer)
+            k = self.sampling.samples_per_prompt
+            mine = [(i, answers[j * k : (j + 1) * k]) for j, (i, _) in enumerate(share)]
+        except Exception as problem:
+            error = problem
+        payloads, errors = self.ranks.agree(mine, error)
+        if error is not None:
+            raise error
+        if errors:
+            raise GenerationError("; ".join(f"rank {rank}: {text}" for rank, text in errors.items()))
+        rows = dict(pair for payload in payloads if payload for pair in payload)
+        return [rows[i] for i in sorted(rows)]
+
+    def _generate(self, prompts: Sequence[Any], model: Any, tokenizer: Any) -> list[Completion]:
+        if self.generator is None:
+            from rm_monitor.generators import load_generator  # noqa: PLC0415  needs torch
+
+            self.generator = load_generator()
+        bar = SlowBar("answers")
+        try:
+            answers = self.generator.generate(
+                prompts,
+                self.sampling,
+                seed=self._seed,
+                model=model,
+                tokenizer=tokenizer,
+                progress=bar if self.ranks.is_first else None,
+            )
+        finally:
+            bar.close()
+        k = self.sampling.samples_per_prompt
+        if len(answers) != len(prompts) * k:
+            raise GenerationError(
+                f"the generator gave {len(answers)} completions for {len(prompts)} prompts x {k} samples"
+            )
+        return answers
+
+    def _keep_references(self, completions: Sequence[Sequence[Completion]], step: int) -> None:
+        source = "the initial policy" if step == 0 else f"the policy at step {step}"
+        if step != 0:
+            log.warning(
+                "rm_monitor: no answers of the initial policy are kept; %s becomes the reference", source
+            )
+        own = ReferenceSet(
+            name=INITIAL, completions=tuple(replace(row[0], sample=0) for row in completions), source=source
+        )
+        if self._folder is not None:
+            save_references(self._folder, own, self.prompts)
+        self.references = (own,)
