@@ -21,7 +21,7 @@ from rm_monitor.measurer import Measured, Measurer
 from rm_monitor.panel import Panel
 from rm_monitor.ranks import Ranks
 from rm_monitor.schedule import Schedule
-from rm_monitor.sinks import load_sinks
+from rm_monitor.sinks import default_sinks, load_sinks
 from rm_monitor.types import Best, EvalPoint, Generator, Sampling, Sink, Verdict
 
 if TYPE_CHECKING:
@@ -355,7 +355,9 @@ class RewardMonitor:
         if self._ranks.is_first:
             if resume_step is not None:
                 self._measurer.resume()
-            sinks = load_sinks(default_report_to) if self._given_sinks is None else self._given_sinks
+            sinks = self._given_sinks
+            if sinks is None:
+                sinks = default_sinks(default_report_to or ())
             self._logbook = Logbook(
                 folder,
                 self._measurer,

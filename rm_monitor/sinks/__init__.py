@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from rm_monitor.types import Sink, Update
 
-__all__ = ["NAMES", "load_sinks"]
+__all__ = ["NAMES", "default_sinks", "load_sinks"]
 
-# Name in `report_to` -> module and class. What the Trainer reports to and we have no sink for is left out
-# silently only if the Trainer asked for it.
+log = logging.getLogger("rm_monitor")
+
+# Name in `report_to` -> module and class here, and the package it needs.
 _SINKS = {
-    "wandb": ("rm_monitor.sinks.wandb", "WandbSink"),
-    "trackio": ("rm_monitor.sinks.trackio", "TrackioSink"),
-    "tensorboard": ("rm_monitor.sinks.tensorboard", "TensorBoardSink"),
-    "mlflow": ("rm_monitor.sinks.mlflow", "MLflowSink"),
+    "wandb": ("rm_monitor.sinks.wandb", "WandbSink", "wandb"),
+    "trackio": ("rm_monitor.sinks.trackio", "TrackioSink", "trackio"),
+    "tensorboard": ("rm_monitor.sinks.tensorboard", "TensorBoardSink", "tensorboard"),
+    "mlflow": ("rm_monitor.sinks.mlflow", "MLflowSink", "mlflow"),
 }
 NAMES = tuple(_SINKS)
 
@@ -25,11 +28,12 @@ def load_sinks(report_to: Any = None) -> list[Sink]:
     """The console and the page, and what is asked for.
 
     Args:
-        report_to: None or ``"none"``: nothing further; ``"all"``; a name or names; `Sink` objects;
-            functions of an `Update`.
+        report_to: None or ``"none"``: nothing further; ``"all"``: every logger that is installed; a name or
+            names; `Sink` objects; functions of an `Update`.
 
     Raises:
         ValueError: If a name is unknown.
+        ImportError: If a logger that was named is not installed.
 
     Example:
         >>> [type(sink).__name__ for sink in load_sinks("none")]
@@ -42,25 +46,52 @@ def load_sinks(report_to: Any = None) -> list[Sink]:
     return [PageSink(), ConsoleSink(), *(sink for given in asked for sink in _load(given))]
 
 
+def default_sinks(report_to: Sequence[str] = ()) -> list[Sink]:
+    """The sinks when the user asked for none: what the Trainer reports to, and W&B if a run is open.
+
+    A logger that we have no sink for is named in the log.
+
+    Example:
+        >>> [type(sink).__name__ for sink in default_sinks(["none"])]
+        ['PageSink', 'ConsoleSink', 'WandbSink']
+    """
+    for name in report_to:
+        if name not in NAMES and name != "none":
+            log.warning(
+                "rm_monitor has no sink for %r, which the Trainer reports to: the numbers are in the "
+                "history, on the page and in the Trainer's log_history. A function of an Update in "
+                "report_to= can pass them on.",
+                name,
+            )
+    known = [name for name in report_to if name in NAMES and name != "wandb"]
+    return load_sinks([*known, "wandb"])  # the W&B sink is silent while no run is open
+
+
 def _load(given: Any) -> list[Sink]:
     if given in (None, "none"):
         return []
     if given == "all":
-        given = "wandb"
+        return [_named(name) for name, (_, _, package) in _SINKS.items() if find_spec(package)]
     if isinstance(given, str):
-        if given not in _SINKS:
-            raise ValueError(
-                f"`report_to` {given!r} is no sink; the sinks are {sorted(_SINKS)}, 'none', or "
-                f"objects with a `show` method"
-            )
-        module, name = _SINKS[given]
-        sink: Sink = getattr(import_module(module), name)()
-        return [sink]
+        return [_named(given)]
     if isinstance(given, Sink):
         return [given]
     if callable(given):
         return [FunctionSink(given)]
     raise ValueError(f"`report_to` takes names, sinks or functions, got {type(given).__name__}")
+
+
+def _named(name: str) -> Sink:
+    if name not in _SINKS:
+        raise ValueError(
+            f"`report_to` {name!r} is no sink; the sinks are {sorted(_SINKS)}, 'all', 'none', or "
+            f"objects with a `show` method"
+        )
+    module, cls, package = _SINKS[name]
+    if find_spec(package) is None:
+        raise ImportError(f"`report_to` {name!r} needs a package: pip install 'rm_monitor[{name}]'")
+    sink: Sink = getattr(import_module(module), cls)()
+    return sink
 
 
 class FunctionSink:

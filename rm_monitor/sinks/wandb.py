@@ -79,6 +79,16 @@ class WandbSink:
             reward = update.table.values.get("reward")
             if reward is not None and np.isfinite(reward).any():
                 media["rm_monitor/scores"] = wandb.Histogram(reward[np.isfinite(reward)].ravel().tolist())
+        band = _band(update)
+        if band is not None:
+            steps, lines = band
+            media["rm_monitor/band"] = wandb.plot.line_series(
+                steps,
+                lines,
+                keys=["95 % low", update.metric, "95 % high"],
+                title=f"{words.label(update.metric)}, with its 95 % interval",
+                xname="step",
+            )
         media["rm_monitor/curve"] = wandb.Html(
             card(update.curve, update.verdict, update.best, update.metric), inject=False
         )
@@ -92,6 +102,15 @@ def _open_run() -> Any:
     wandb = sys.modules.get("wandb")
     run = getattr(wandb, "run", None)
     return None if run is None or getattr(run, "disabled", False) else run
+
+
+def _band(update: Update) -> tuple[list[int], list[list[float]]] | None:
+    """Steps, and the lower end, the value and the upper end at each; None before the first number."""
+    known = [(p.step, p.metrics[update.metric]) for p in update.curve if update.metric in p.metrics]
+    if not known:
+        return None
+    steps = [step for step, _ in known]
+    return steps, [[float(getattr(e, end)) for _, e in known] for end in ("low", "value", "high")]
 
 
 def _samples(update: Update) -> list[list[Any]]:
