@@ -291,8 +291,9 @@ class Verdict:
         step: The last judged step; None before the first.
         reason: One sentence a person can act on.
         against: The earlier steps of the contrast that fired (one, or a window of them).
-        drop: Of that contrast, in points of the pool score: the measured fall and, as ``low``, the
-            bound that holds for all bounds of the run together; ``high`` is nan (it is one-sided).
+        drop: Of that contrast, as a share of the pool score: the measured fall, likely overstated at an
+            alarm, and, as ``low``, the bound that holds for all bounds of the run together (nan once only
+            hysteresis keeps the state); ``high`` is nan. Confirmed by fresh prompts: their estimate.
         p: Adjusted for every look and every contrast of the run; nan before the second evaluation.
         since: Step of the alarm that began the present ``warned`` or ``degraded`` state.
         ended: Step at which the last degraded state ended.
@@ -303,6 +304,7 @@ class Verdict:
         best: The best step so far, whether or not it lies on disk.
         false_alarms: Probability that a healthy run raises the alarm once.
         visible_drop: Smallest fall that these prompts would usually show (80 %), as a share; nan unknown.
+        fresh_level: Level at which fresh prompts may confirm this warning; nan: there is nothing to settle.
         n: Prompts behind the last look.
         looks: Evaluations judged.
         failed: Evaluations in a row that gave no number.
@@ -324,6 +326,7 @@ class Verdict:
     best: Best | None = None
     false_alarms: float = 0.05
     visible_drop: float = math.nan
+    fresh_level: float = math.nan
     n: int = 0
     looks: int = 0
     failed: int = 0

@@ -1,111 +1,38 @@
 """What the curve says now: a pure function of the curve.
 
 The points of the latest segment are looked at one after the other with a false-alarm rate for the whole run
-(`rm_monitor.stats.degradation`). An alarm starts the *degraded* state; it ends only when the fall is no
-longer seen at the lenient level of a warning, or when a new best appears, so that the state does not flicker.
+(`rm_monitor.stats.Detector`); what the looks add up to is `rm_monitor.stats.Standing`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rm_monitor import stats
-from rm_monitor.types import Best, Estimate, EvalPoint, FloatArray, State, Verdict
+from rm_monitor.stats import Memory
+from rm_monitor.types import Best, Estimate, EvalPoint, State, Verdict
 
-__all__ = ["Memory", "judge"]
+__all__ = ["Memory", "Settled", "judge"]
 
 SATURATED = 0.95  # above this share of wins, outcomes against the references have no room to show a fall
 
 
-class Memory:
-    """Work already done for a curve, so that judging one more point costs one look.
+class Settled(NamedTuple):
+    """A warning that was settled on fresh prompts.
 
-    It never changes an answer: `judge` starts anew whenever the curve is not a continuation of what is
-    remembered.
+    Attributes:
+        against: Step of the earlier checkpoint that answered them too.
+        result: What they said.
     """
 
-    def __init__(self) -> None:
-        self._key: tuple[Any, ...] = ()
-        self._rows: list[FloatArray] = []
-        self._steps: list[int] = []
-        self.detector: stats.Detector | None = None
-        self.trace: list[_Moment] = []
-
-    def continues(self, key: tuple[Any, ...], steps: Sequence[int], rows: Sequence[FloatArray]) -> bool:
-        """Whether all that is remembered is the beginning of this curve, judged by the same rules."""
-        return (
-            self.detector is not None
-            and self._key == key
-            and self._steps == list(steps[: len(self._steps)])
-            and all(np.array_equal(a, b, equal_nan=True) for a, b in zip(self._rows, rows, strict=False))
-        )
-
-    def begin(self, key: tuple[Any, ...], detector: stats.Detector) -> None:
-        """Forget everything."""
-        self._key, self._rows, self._steps, self.detector, self.trace = key, [], [], detector, []
-
-    def take(self, step: int, row: FloatArray) -> None:
-        """Look at one more evaluation."""
-        assert self.detector is not None
-        alarm, warning = self.detector.add(row)
-        table = self.detector.table
-        is_best = bool(table is not None and table.value[-1] >= np.nanmax(table.value))
-        before = self.trace[-1] if self.trace else _Moment()
-        self.trace.append(_next(before, step, alarm, warning, is_best))
-        self._rows.append(row.copy())
-        self._steps.append(step)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Moment:
-    """Where the run stands after one look."""
-
-    alarm: stats.Look = field(default_factory=stats.Look)
-    warning: stats.Look = field(default_factory=stats.Look)
-    degraded: bool = False
-    warned: bool = False
-    recovered: bool = False
-    is_best: bool = False
-    since: int | None = None
-    ended: int | None = None
-    consecutive: int = 0
-
-
-def _next(before: _Moment, step: int, alarm: stats.Look, warning: stats.Look, is_best: bool) -> _Moment:
-    """The state after one more look."""
-    if not math.isfinite(alarm.p):  # nothing could be compared: this look changes nothing
-        return _Moment(
-            alarm=alarm,
-            warning=warning,
-            degraded=before.degraded,
-            warned=before.warned,
-            recovered=before.recovered,
-            is_best=is_best,
-            since=before.since,
-            ended=before.ended,
-            consecutive=before.consecutive,
-        )
-    degraded = alarm.flagged or (before.degraded and warning.flagged and not is_best)
-    warned = warning.flagged and not degraded and not (before.degraded and is_best)
-    ended = step if before.degraded and not degraded else before.ended
-    same = (degraded and before.degraded) or (warned and before.warned)
-    return _Moment(
-        alarm=alarm,
-        warning=warning,
-        degraded=degraded,
-        warned=warned,
-        recovered=not degraded and (ended == step or (before.recovered and not is_best)),
-        is_best=is_best,
-        since=(before.since if same else step) if degraded or warned else None,
-        ended=ended,
-        consecutive=before.consecutive + 1 if alarm.flagged else 0,
-    )
+    against: int
+    result: stats.Retest
 
 
 def judge(
@@ -120,6 +47,8 @@ def judge(
     temperature: float | None = 1.0,
     seed: int = 0,
     clusters: NDArray[Any] | None = None,
+    confirm_on_warn: bool = False,
+    settled: Mapping[int, Settled] = MappingProxyType({}),
     memory: Memory | None = None,
 ) -> Verdict:
     """Judge a curve.
@@ -139,11 +68,13 @@ def judge(
         temperature: Of the pool score, 1 for rewards on a logit scale; None: fitted to the first point.
         seed: Of the resamples.
         clusters: ``(n,)`` labels of prompts that belong together, in prompt order.
+        confirm_on_warn: Warnings may be settled on fresh prompts (`rm_monitor.stats.retest`): the verdict's
+            ``fresh_level`` says when and at which level.
+        settled: Step of a warning -> what fresh prompts said.
         memory: Speeds up judging a growing curve, and changes nothing else.
 
     Returns:
-        Everything but ``reason``, which `rm_monitor.words` writes. ``recovered`` lasts until there is a new
-        best.
+        Everything but ``reason``, which `rm_monitor.words` writes.
 
     Raises:
         ValueError: If a rule is out of range.
@@ -166,35 +97,30 @@ def judge(
     steps = [p.step for p in points]
     if temperature is None:
         temperature = stats.pool_temperature(rows[0])
-    memory = memory if memory is not None else Memory()
-    groups = None if clusters is None else tuple(np.asarray(clusters).tolist())
-    key = (pool, horizon, alpha, warn_alpha, min_drop, tolerance, temperature, seed, groups)
-    if not memory.continues(key, steps, rows):
-        memory.begin(
-            key,
-            stats.Detector(
-                levels=(alpha, warn_alpha),
-                pool=pool,
-                temperature=temperature,
-                horizon=horizon,
-                min_drop=min_drop,
-                tolerance=tolerance,
-                seed=seed,
-                clusters=clusters,
-            ),
-        )
-    for step, row in list(zip(steps, rows, strict=True))[len(memory.trace) :]:
-        memory.take(step, row)
-    now = memory.trace[-1]
-    assert memory.detector is not None
-    best, best_point = _best(memory.detector, points, metric, seed)
+    rules = {
+        "levels": (alpha, warn_alpha),
+        "pool": pool,
+        "temperature": temperature,
+        "horizon": horizon,
+        "min_drop": min_drop,
+        "tolerance": tolerance,
+        "seed": seed,
+        "clusters": clusters,
+        "confirm_on_warn": confirm_on_warn,
+    }
+    detector, looks = (memory if memory is not None else Memory()).look(rows, rules)
+    now = stats.Standing()
+    for step, look in zip(steps, looks, strict=True):
+        confirmed = step in settled and settled[step].result.confirmed
+        now = now.then(step, look.alarm, look.warning, is_best=look.is_best, confirmed=confirmed)
+    best, best_point = _best(detector, points, metric, seed)
     value = points[-1].metrics.get(metric)
-    fired = now.alarm if now.alarm.flagged else now.warning
+    against, drop = _fall(now, steps, settled.get(steps[-1]))
     return Verdict(
-        state=_state(now, memory.detector, failed=failed, value=value, bounded=not pool),
+        state=_state(now, detector, failed=failed, value=value, bounded=not pool),
         step=steps[-1],
-        against=tuple(steps[i] for i in fired.against) if now.degraded or now.warned else (),
-        drop=Estimate(fired.drop, fired.low, math.nan, fired.n) if now.degraded or now.warned else None,
+        against=against,
+        drop=drop,
         p=now.alarm.p,
         since=now.since,
         ended=now.ended,
@@ -205,11 +131,25 @@ def judge(
         best=best,
         false_alarms=max(warn_alpha, now.warning.spent) if now.warned else max(alpha, now.alarm.spent),
         visible_drop=now.alarm.visible,
+        fresh_level=math.nan if steps[-1] in settled else now.warning.fresh_level,
         n=now.alarm.n,
         looks=len(points),
         failed=failed,
         flags=("saturated",) if pool and _is_saturated(value) else (),
     )
+
+
+def _fall(
+    now: stats.Standing, steps: Sequence[int], settled: Settled | None
+) -> tuple[tuple[int, ...], Estimate | None]:
+    """The fall of the test that fired, with the bound of that test; no bound while only hysteresis holds."""
+    if not (now.degraded or now.warned):
+        return (), None
+    if settled is not None and settled.result.confirmed and not now.alarm.flagged:
+        return (settled.against,), settled.result.drop
+    look = now.alarm if now.degraded else now.warning
+    low = look.low if look.flagged else math.nan
+    return tuple(steps[i] for i in look.against), Estimate(look.drop, low, math.nan, look.n)
 
 
 def _comparable(curve: Sequence[EvalPoint], metric: str) -> list[EvalPoint]:
@@ -240,7 +180,7 @@ def _failed(curve: Sequence[EvalPoint]) -> int:
 
 
 def _state(
-    now: _Moment, detector: stats.Detector, *, failed: int, value: Estimate | None, bounded: bool
+    now: stats.Standing, detector: stats.Detector, *, failed: int, value: Estimate | None, bounded: bool
 ) -> State:
     table = detector.table
     if failed:

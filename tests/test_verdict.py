@@ -7,7 +7,7 @@ import pytest
 
 from rm_monitor import stats
 from rm_monitor.types import EvalPoint
-from rm_monitor.verdict import Memory, judge
+from rm_monitor.verdict import Memory, Settled, judge
 
 RNG = np.random.default_rng(0)
 N = 200
@@ -232,6 +232,37 @@ def test_gain_and_change_are_paired_and_in_the_headline_metric():
     win_prob = [p.values["win_prob"] for p in points]
     assert verdict.gain == stats.paired_change(win_prob[0], win_prob[2])
     assert verdict.change == stats.paired_change(win_prob[1], win_prob[2])
+
+
+def test_a_warning_asks_for_fresh_prompts_and_is_settled_by_them():
+    points = [*curve(0, 1, 1), point(300, 0.7), point(400, 0.7)]
+    asked = judge(points[:4], metric="win_prob", horizon=12, confirm_on_warn=True)
+    assert asked.state == "warned"
+    assert 0 < asked.fresh_level <= 0.5
+    assert np.isnan(judge(points[:4], metric="win_prob", horizon=12).fresh_level)
+    rng = np.random.default_rng(0)
+    better, worse = rng.normal(1, 1, 300), rng.normal(0, 1, 300)
+    for before, now, state in ((better, worse, "degraded"), (worse, better, "warned")):
+        settled = {300: Settled(asked.best.step, stats.retest(before, now, level=asked.fresh_level))}
+        verdict = judge(points[:4], metric="win_prob", horizon=12, confirm_on_warn=True, settled=settled)
+        assert verdict.state == state
+        assert np.isnan(verdict.fresh_level)
+    settled = {300: Settled(100, stats.retest(better, worse, level=asked.fresh_level))}
+    verdict = judge(points[:4], metric="win_prob", horizon=12, confirm_on_warn=True, settled=settled)
+    assert (verdict.against, verdict.drop, verdict.since) == ((100,), settled[300].result.drop, 300)
+    assert verdict.false_alarms == 0.05
+    later = judge(points, metric="win_prob", horizon=12, confirm_on_warn=True, settled=settled)
+    assert (later.state, later.since) == ("degraded", 300)
+
+
+def test_an_alarm_that_only_lasts_names_no_bound():
+    """The bound of a warning holds less surely than the alarm says."""
+    points = [*curve(0, 1, 1, 0.65), point(400, 0.95)]
+    alarm, lasting = verdicts(points, horizon=12)[-2:]
+    assert alarm.drop.low > 0
+    assert (lasting.state, lasting.consecutive) == ("degraded", 0)
+    assert np.isnan(lasting.drop.low)
+    assert lasting.drop.value > 0
 
 
 def test_clusters_make_a_verdict_more_careful():

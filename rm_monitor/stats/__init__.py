@@ -6,21 +6,31 @@ counted, never 0; shares are in [0, 1] (0.02 is 2 points); the same data and see
 
 from rm_monitor.stats.best import BestChoice, best, choose
 from rm_monitor.stats.compare import outcome, win_probability
+from rm_monitor.stats.confirm import Confirmed, FreshAnswers, confirm
 from rm_monitor.stats.degradation import degradation, smallest_visible_drop
 from rm_monitor.stats.detector import Detector
 from rm_monitor.stats.intervals import mean, paired_change, rate, share, win_prob, win_rate
 from rm_monitor.stats.length import LengthControl, length_controlled
 from rm_monitor.stats.look import MIN_UNITS, Look
+from rm_monitor.stats.memory import Memory
 from rm_monitor.stats.pool import pool_scores, pool_temperature
+from rm_monitor.stats.retest import Retest, retest
+from rm_monitor.stats.standing import Standing
 
 __all__ = [
     "MIN_UNITS",
     "BestChoice",
+    "Confirmed",
     "Detector",
+    "FreshAnswers",
     "LengthControl",
     "Look",
+    "Memory",
+    "Retest",
+    "Standing",
     "best",
     "choose",
+    "confirm",
     "degradation",
     "length_controlled",
     "mean",
@@ -29,6 +39,7 @@ __all__ = [
     "pool_scores",
     "pool_temperature",
     "rate",
+    "retest",
     "share",
     "smallest_visible_drop",
     "win_prob",

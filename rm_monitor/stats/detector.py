@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from rm_monitor.stats.look import MIN_COVERAGE, MIN_UNITS, Look, contrasts
 from rm_monitor.stats.multiplier import REPLICATES, largest, resampled, signs
 from rm_monitor.stats.paired import Effects, effects, groups
 from rm_monitor.stats.pool import Pool
+from rm_monitor.stats.retest import DIRECT, FreshBudget
 from rm_monitor.stats.spending import Budget, spent_by
 from rm_monitor.types import FloatArray
 
@@ -46,6 +48,8 @@ class Detector:
         tolerance: A fall up to this is healthy: the test is of a fall beyond it.
         seed: Of the resamples.
         clusters: ``(n,)`` labels of prompts that belong together.
+        confirm_on_warn: The first two looks beyond the last level carry a ``fresh_level``, at which a
+            `retest` counts as an alarm of the first level, which keeps 2/5 of its rate for itself.
         replicates: Resamples.
 
     Example:
@@ -68,6 +72,7 @@ class Detector:
         tolerance: float = 0.0,
         seed: int = 0,
         clusters: NDArray[Any] | None = None,
+        confirm_on_warn: bool = False,
         replicates: int = REPLICATES,
     ) -> None:
         for level in levels:
@@ -84,6 +89,11 @@ class Detector:
         for name, value in (("min_drop", min_drop), ("tolerance", tolerance)):
             if not 0 <= value < 1:
                 raise ValueError(f"`{name}` is a share in [0, 1), such as 0.02 for 2 points, got {value}")
+        if confirm_on_warn and not (len(levels) == 2 and levels[0] < levels[1]):
+            raise ValueError(
+                "with `confirm_on_warn`, `levels` are the rate of the alarm and the higher one of warnings, "
+                f"got {tuple(levels)}"
+            )
         self.levels = tuple(levels)
         self.horizon = horizon
         self.windows = tuple(sorted(set(windows)))
@@ -96,6 +106,7 @@ class Detector:
         self._rows: list[FloatArray] = []
         self._kept: list[int] = []  # indices of the rows that are compared; a gap is not
         self._budgets = [Budget(replicates, level) for level in self.levels]
+        self._fresh = FreshBudget(replicates) if confirm_on_warn else None
         self._table: Effects | None = None
         self._added = 0
         self._fullest = 0
@@ -179,8 +190,9 @@ class Detector:
         healthy = largest(sums, family.weights[usable], scale[usable], table.units)
         typical = min(float(np.median(se[usable & (family.width == w)])) for w in set(family.width[usable]))
         looks = []
-        for level, budget, used in zip(self.levels, self._budgets, spent, strict=True):
-            critical, p = budget.bar(healthy, float(z[top]), used)
+        own = [DIRECT if self._fresh is not None and i == 0 else 1.0 for i in range(len(self.levels))]
+        for level, budget, used, part in zip(self.levels, self._budgets, spent, own, strict=True):
+            critical, p = budget.bar(healthy, float(z[top]), part * used)
             looks.append(
                 Look(
                     flagged=bool(z[top] > critical and drop[top] >= self.min_drop),
@@ -195,6 +207,10 @@ class Detector:
                     visible=self._visible(healthy, typical, level),
                 )
             )
+        if self._fresh is not None:
+            warning = looks[-1]
+            level = self._fresh.level(healthy, float(z[top]), warning.critical, (1.0 - DIRECT) * spent[0])
+            looks[-1] = replace(warning, fresh_level=level if warning.flagged else math.nan)
         return tuple(looks)
 
     def _named(self, end: int, width: int) -> tuple[int, ...]:

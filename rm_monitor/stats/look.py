@@ -37,6 +37,7 @@ class Look:
         critical: The critical value; infinite when no budget was spent yet, nan when nothing could be
             compared.
         visible: Smallest lasting fall that would usually (80 %) be seen at the end of the run; nan unknown.
+        fresh_level: Level at which a `retest` on fresh prompts confirms this warning; nan: nothing to ask.
     """
 
     flagged: bool = False
@@ -49,6 +50,7 @@ class Look:
     n: int = 0
     critical: float = math.nan
     visible: float = math.nan
+    fresh_level: float = math.nan
 
 
 @dataclass(frozen=True, slots=True)
