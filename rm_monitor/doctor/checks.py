@@ -9,11 +9,11 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from rm_monitor import evaluate
-from rm_monitor.doctor.pairs import outcomes
+from rm_monitor.doctor.pairs import Agreement, outcomes
 from rm_monitor.doctor.probes import PROBES
 from rm_monitor.types import Completion, FloatArray, PreferenceScorer, Prompt, Scorer
 
-__all__ = ["CHECKS", "Finding", "Level"]
+__all__ = ["CHECKS", "Finding", "Level", "check_agreement"]
 
 Level = Literal["fine", "look", "bad"]
 Judge = Scorer | PreferenceScorer
@@ -179,6 +179,26 @@ def check_speed(scorer: Judge, clock: Callable[[], float] = time.perf_counter) -
     if memory is not None:
         text += f", {memory / 2**20:,.0f} MiB of weights"
     yield Finding("fine", text)
+
+
+def check_agreement(found: Agreement) -> Iterator[Finding]:
+    """A judge must know more of people's choices than a coin and than a ruler do."""
+    ours, longer = found.rate, found.longer_wins
+    where = f"on {found.name}" if found.name else "on the labelled pairs"
+    if not np.isfinite(ours.value):
+        yield Finding("bad", f"{where} nothing could be scored")
+    elif ours.high < 0.5:
+        yield Finding("look", f"{where} it contradicts people: is the sign or the label reversed?")
+    elif ours.low <= 0.5:
+        yield Finding("look", f"{where} it may be no better than a coin: {ours.value:.3f} of {ours.n}")
+    elif ours.value < longer.value:
+        yield Finding(
+            "look",
+            f'{where} "the longer answer wins" agrees with people more often than it does: '
+            f"{longer.value:.3f}, it {ours.value:.3f}",
+        )
+    else:
+        yield Finding("fine", f"{where} it agrees with people more often than a coin or a ruler")
 
 
 CHECKS: Sequence[Callable[[Judge], Iterator[Finding]]] = (

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.special import logit
 
 from rm_monitor import evaluate, stats
 from rm_monitor.types import (
@@ -23,7 +24,7 @@ from rm_monitor.types import (
     Scorer,
 )
 
-__all__ = ["Agreement", "Pair", "agreement", "load_pairs", "outcomes"]
+__all__ = ["Agreement", "Pair", "agreement", "fit_temperature", "load_pairs", "margins", "outcomes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,43 +38,73 @@ class Pair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
-    """How often a reward model prefers what people prefer.
+    """How a reward model's preferences compare with people's.
 
     Attributes:
-        rate: Over the pairs it could score, ties one half, with a 95 % interval.
-        longer_wins: The same for the rule that the longer answer is better: what a judge is worth without it.
+        name: Of the labelled pairs.
+        rate: Share of pairs on which both agree, over those it could score, ties one half.
+        longer_wins: The same for the rule that the longer answer is better: what a judge has to beat.
+        prefers_longer: How often the reward model prefers the longer answer; people do in ``longer_wins``.
         pairs: How many there were.
+        calibration: The temperature that these pairs ask for, and reliability before and after.
     """
 
+    name: str
     rate: Estimate
     longer_wins: Estimate
+    prefers_longer: Estimate
     pairs: int
+    calibration: stats.Calibration
 
 
-def agreement(scorer: Scorer | PreferenceScorer, pairs: Sequence[Pair]) -> Agreement:
-    """How often the scorer agrees with the labels."""
-    longer = [np.sign(len(pair.chosen) - len(pair.rejected)) for pair in pairs]
+def agreement(scorer: Scorer | PreferenceScorer, pairs: Sequence[Pair], *, name: str = "") -> Agreement:
+    """How often the scorer agrees with the labels, and how true its probabilities are."""
+    margin = margins(scorer, pairs)
+    ours = stats.outcome(margin, tie=tie_of(scorer, margin))
+    longer = np.sign([len(pair.chosen) - len(pair.rejected) for pair in pairs]).astype(np.float64)
     return Agreement(
-        rate=stats.rate(outcomes(scorer, pairs)),
-        longer_wins=stats.rate((np.array(longer, dtype=np.float64) + 1) / 2),
+        name=name,
+        rate=stats.rate(ours),
+        longer_wins=stats.rate((longer + 1) / 2),
+        prefers_longer=stats.rate(np.where(longer == 0, np.nan, np.where(longer > 0, ours, 1 - ours))),
         pairs=len(pairs),
+        calibration=stats.fit_temperature(margin),
     )
 
 
-def outcomes(scorer: Scorer | PreferenceScorer, pairs: Sequence[Pair]) -> FloatArray:
-    """``(n,)``: 1 where the chosen answer wins, 0.5 for a tie, 0 where it loses, nan unscored."""
+def fit_temperature(scorer: Scorer | PreferenceScorer, pairs: Sequence[Pair]) -> stats.Calibration:
+    """The temperature at which the scorer's probabilities are likeliest on labelled pairs.
+
+    Pass its value on as ``RewardMonitor(temperature=...)``; of a preference model it only tells how true the
+    probabilities are.
+    """
+    return stats.fit_temperature(margins(scorer, pairs))
+
+
+def margins(scorer: Scorer | PreferenceScorer, pairs: Sequence[Pair]) -> FloatArray:
+    """``(n,)`` reward of the chosen answer minus the other's (a preference model's log-odds), or nan."""
     prompts = [pair.prompt for pair in pairs]
     chosen = [Completion(prompt_id=pair.prompt.id, text=pair.chosen) for pair in pairs]
     rejected = [Completion(prompt_id=pair.prompt.id, text=pair.rejected) for pair in pairs]
     if isinstance(scorer, PreferenceScorer):
         said = scorer.prefer(prompts, chosen, rejected)
-        probability = np.asarray(getattr(said, "probability", said), dtype=np.float64)
-        return stats.outcome(probability - 0.5)
+        log_odds: FloatArray = logit(np.asarray(getattr(said, "probability", said), dtype=np.float64))
+        return np.clip(log_odds, -1e6, 1e6)
     scored = evaluate.as_scores(
         scorer.score([*prompts, *prompts], [*chosen, *rejected]), 2 * len(pairs), scorer="the scorer"
     )
-    good, bad = scored.reward[: len(pairs)], scored.reward[len(pairs) :]
-    return stats.outcome(good - bad, tie=evaluate.tie_width(good, bad))
+    return scored.reward[: len(pairs)] - scored.reward[len(pairs) :]
+
+
+def outcomes(scorer: Scorer | PreferenceScorer, pairs: Sequence[Pair]) -> FloatArray:
+    """``(n,)``: 1 where the chosen answer wins, 0.5 for a tie, 0 where it loses, nan unscored."""
+    margin = margins(scorer, pairs)
+    return stats.outcome(margin, tie=tie_of(scorer, margin))
+
+
+def tie_of(scorer: Scorer | PreferenceScorer, margin: FloatArray) -> float:
+    """Margins up to this are float noise: ties."""
+    return max(evaluate.tie_width(margin), float(getattr(scorer, "noise", 0.0)))
 
 
 def load_pairs(path: str | Path) -> list[Pair]:
@@ -140,6 +171,8 @@ def _user(text: str) -> list[Message]:
 
 
 def _labelled(name: str, asked: Sequence[Message], first: str, second: str, label: int) -> Pair:
-    chosen, rejected = (first, second) if label == 1 else (second, first)
+    if not all(isinstance(text, (str, int, float)) for text in (first, second)):
+        raise TypeError("an answer is text")
+    chosen, rejected = (str(first), str(second)) if label == 1 else (str(second), str(first))
     messages: list[Message] = [{"role": m["role"], "content": m["content"]} for m in asked]
     return Pair(Prompt(id=name, messages=tuple(messages)), chosen, rejected)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rm_monitor.scorers.detect import ABOUT
 from rm_monitor.scorers.text.formatting import Formatter
 from rm_monitor.types import Prompt, Scale
 
@@ -13,6 +14,12 @@ __all__ = ["Description", "InputFormat", "describe_input"]
 
 EXAMPLE = Prompt(id="example", messages=({"role": "user", "content": "What is two plus two?"},))
 ANSWER = "Four."
+SCALES: Mapping[str, str] = {
+    "logit": "a difference of two rewards is the log-odds that the first is better",
+    "rating": "differences rank answers; no probability until a temperature is fitted",
+    "unit": "between 0 and 1; no probability until a temperature is fitted",
+    "unknown": "differences rank answers; no probability until a temperature is fitted",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,9 +28,11 @@ class InputFormat:
 
     Attributes:
         format: ``chat``, ``text_pair`` or the family's own.
-        bos: Beginning-of-sequence tokens at the start of an example.
+        template: What names the chat template; empty if there is none.
+        bos: Beginning-of-sequence (of encoders: class) tokens at the start of an example.
         expected_bos: How many the tokenizer puts before plain text.
-        pad: The padding token; it is never attended to.
+        eos: End-of-sequence (of encoders: separator) tokens in an example of one user and one answer turn.
+        pad: The padding token and its id; it is never attended to.
         max_length: The most tokens it reads; None: no limit is known.
         tail: The last tokens of an example.
         closed: Whether the example ends with the end of the answer's turn, not in the middle or with a new
@@ -31,12 +40,19 @@ class InputFormat:
     """
 
     format: str
+    template: str
     bos: int
     expected_bos: int
+    eos: int
     pad: str
     max_length: int | None
     tail: tuple[str, ...]
     closed: bool
+
+    def __str__(self) -> str:
+        limit = "no limit known" if self.max_length is None else f"at most {self.max_length:,} tokens"
+        template = f" (template {self.template})" if self.template else ""
+        return f"{self.format}{template}, {self.bos} BOS, {self.eos} EOS, pad {self.pad}, {limit}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,35 +63,40 @@ class Description:
         name: What the user called it.
         kind: Its family.
         scale: What a difference of two rewards means.
-        head: What decides the number: shape, label, sign.
+        reward: The number that is the headline, and that higher is better.
+        head: What decides that number: shape, where it is read, sign.
         model: Facts of the network: weights, dtype, attention.
         device: Where it runs.
         input: How conversations become ids.
+        attributes: Further numbers it gives; each is a curve of its own.
         notes: What a person should know.
     """
 
     name: str
     kind: str
     scale: Scale
-    head: str
+    reward: str
+    head: Mapping[str, str]
     model: Mapping[str, str]
     device: str
     input: InputFormat
+    attributes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
         """One fact a line."""
-        shown = self.input
-        limit = "no limit known" if shown.max_length is None else f"{shown.max_length} tokens"
         facts = [
             ("reward model", self.name),
-            ("kind", self.kind),
-            ("head", self.head),
-            ("scale", self.scale),
-            *self.model.items(),
+            ("kind", f"{self.kind}: {ABOUT.get(self.kind, 'a scorer of your own')}"),
+            ("reward", f"{self.reward}; higher is better"),
+            *([("attributes", f"{', '.join(self.attributes)}: a curve each")] if self.attributes else []),
+            ("scale", f"{self.scale}: {SCALES[self.scale]}"),
+            ("head", ", ".join(f"{key} {value}" for key, value in self.head.items())),
+            ("network", ", ".join(f"{k} {v}" for k, v in self.model.items() if not k.endswith(HASHES))),
+            ("weights", ", ".join(v for k, v in self.model.items() if k.endswith("weights"))),
             ("device", self.device),
-            ("input", f"{shown.format}, {shown.bos} BOS, pad {shown.pad}, at most {limit}"),
-            ("ends with", " ".join(repr(token)[1:-1] for token in shown.tail)),
+            ("input", str(self.input)),
+            ("ends with", " ".join(repr(token)[1:-1] for token in self.input.tail)),
             *(("note", note) for note in self.notes),
         ]
         return [f"{name:<13} {value}" for name, value in facts]
@@ -84,18 +105,24 @@ class Description:
         return "\n".join(self.lines())
 
 
+HASHES = ("weights", "config")
+
+
 def describe_input(formatter: Formatter, *, answers: int = 1) -> InputFormat:
     """Render an example and look at it; a model that compares reads two answers."""
-    tokenizer = formatter.tokenizer
+    tokenizer, identity = formatter.tokenizer, formatter.encoding.identity
     ids = formatter.render(EXAMPLE, *[ANSWER] * answers).ids
-    tail = tuple(tokenizer.convert_ids_to_tokens(list(ids[-8:])))
+    first = _either(tokenizer.bos_token_id, tokenizer.cls_token_id)
+    end = _either(tokenizer.eos_token_id, tokenizer.sep_token_id)
     return InputFormat(
-        format=formatter.encoding.identity["format"],
-        bos=leading(ids, tokenizer.bos_token_id),
-        expected_bos=leading(tokenizer("x")["input_ids"], tokenizer.bos_token_id),
-        pad=str(tokenizer.pad_token),
+        format=identity["format"],
+        template=identity.get("template", ""),
+        bos=leading(ids, first),
+        expected_bos=leading(tokenizer("x")["input_ids"], first),
+        eos=sum(i == end for i in ids),
+        pad="none" if tokenizer.pad_token is None else f"{tokenizer.pad_token} ({tokenizer.pad_token_id})",
         max_length=formatter.max_length,
-        tail=tail,
+        tail=tuple(tokenizer.convert_ids_to_tokens(list(ids[-8:]))),
         closed=answers == 2 or _closed(tokenizer, formatter, ids),
     )
 
@@ -111,6 +138,10 @@ def leading(ids: Sequence[int], token: int | None) -> int:
     while token is not None and count < len(ids) and ids[count] == token:
         count += 1
     return count
+
+
+def _either(first: int | None, second: int | None) -> int | None:
+    return second if first is None else first
 
 
 def _closed(tokenizer: Any, formatter: Formatter, ids: Sequence[int]) -> bool:

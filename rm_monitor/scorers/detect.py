@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from rm_monitor.errors import ScorerError
 from rm_monitor.scorers.checkpoint import Checkpoint
 
-__all__ = ["KINDS", "TOLD", "detect"]
+__all__ = ["ABOUT", "KINDS", "TOLD", "detect"]
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -20,7 +20,7 @@ class Rule(NamedTuple):
     matches: Callable[[Mapping[str, Any], Shapes], bool]
 
 
-def _starts(shapes: Shapes, *prefixes: str) -> bool:
+def _starts(shapes: Iterable[str], *prefixes: str) -> bool:
     return all(any(name.startswith(prefix) for name in shapes) for prefix in prefixes)
 
 
@@ -68,10 +68,34 @@ TOLD = {
 
 KINDS = (*(rule.kind for rule in RULES), *TOLD)
 
+#: What each kind is, for people.
+ABOUT = {
+    "lora": "a PEFT adapter of a reward model, merged into its base",
+    "pairrm": "PairRM: an encoder that compares two answers, both orders averaged",
+    "qrm": "QRM: ratings as distributions, weighted by a gate that reads the prompt",
+    "armorm": "ArmoRM: ratings, weighted by a gate that reads the prompt",
+    "ldl": "LDL-Reward: the mean of a mixture of distributions over [0, 1]",
+    "urm": "URM: attribute means, weighted by a gate",
+    "inform": "a Bradley-Terry perceptron on the last token (INF-ORM)",
+    "grm": "GRM: a Bradley-Terry value head on the last token",
+    "ultrarm": "UltraRM or Eurus-RM: a Bradley-Terry regression head on the last token",
+    "beaver": "safe-rlhf: a normalised score head on the last token; a cost is negated",
+    "openrlhf": "a Bradley-Terry head saved by OpenRLHF",
+    "bradley_terry": "a linear head on the last token of a decoder",
+    "text_pair": "an encoder over the pair of prompt and answer",
+    **TOLD,
+}
+
+VALUE_HEAD = (
+    "its value head (`v_head`) is what PPO estimates returns with, not a reward; if it was trained on "
+    "preferences, name the kind: `kind='grm'`"
+)
+
 UNSUPPORTED = {
     "InternLM2ForRewardModel": "its network is not in transformers: serve it (vLLM, SGLang) and give the URL",
-    "AutoModelForCausalLMWithValueHead": "TRL value-head models are for PPO, not for comparing answers",
     "ForTokenClassification": "it rates steps, not answers (a process reward model)",
+    "ForProcessRewardModel": "it rates steps, not answers (a process reward model)",
+    "CausalLMWithValueHead": VALUE_HEAD,
 }
 
 
@@ -91,6 +115,8 @@ def detect(checkpoint: Checkpoint, *, kind: str | None = None) -> str:
             raise ValueError(f"`kind` must be one of {', '.join(KINDS)}; got {kind!r}")
         return kind
     config = checkpoint.config
+    if _starts(checkpoint.tensors, "v_head.") and _is(config, "ForCausalLM"):  # TRL saves it beside the LM's
+        raise ScorerError(f"{checkpoint.name!r} cannot be scored here: {VALUE_HEAD}")
     shapes = {name: tensor.shape for name, tensor in checkpoint.tensors.items()}
     for name, reason in UNSUPPORTED.items():
         if _is(config, name):

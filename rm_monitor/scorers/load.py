@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -13,8 +13,6 @@ from rm_monitor.scorers.detect import detect
 from rm_monitor.types import PreferenceScorer, Scale, Scorer
 
 __all__ = ["load_scorer"]
-
-log = logging.getLogger(__name__)
 
 
 def load_scorer(
@@ -33,6 +31,7 @@ def load_scorer(
     batch_tokens: int = 1024,
     strip_think: bool = True,
     scale: Scale | None = None,
+    show: bool = True,
     **more: Any,
 ) -> Scorer | PreferenceScorer:
     """A scorer for a reward model.
@@ -61,6 +60,7 @@ def load_scorer(
         batch_tokens: Tokens a forward, padding included; halved for good when memory runs out.
         strip_think: Leave out reasoning blocks, in answers and references alike.
         scale: What a difference of two rewards means, where you know better than the family's default.
+        show: Print what was found, to stderr.
         **more: ``deterministic=True`` scores one row a forward; ``chat_template=``, ``input_format=``
             (``chat``, ``text_pair``, ``plain``) and ``bos=`` (``template``, ``one``, ``none``) set the
             input format; families and servers have their own (docs/reward-models.md).
@@ -87,8 +87,8 @@ def load_scorer(
         "scale": scale,
     }
     scorer = _load(source, kind, options)
-    if hasattr(scorer, "describe"):
-        log.info("loaded\n%s", scorer.describe())
+    if show and scorer is not source and hasattr(scorer, "describe"):
+        print(scorer.describe(), file=sys.stderr, flush=True)
     return scorer
 
 

@@ -5,6 +5,7 @@ counted, never 0; shares are in [0, 1] (0.02 is 2 points); the same data and see
 """
 
 from rm_monitor.stats.best import BestChoice, best, choose
+from rm_monitor.stats.calibration import Calibration, Reliability, fit_temperature, reliability
 from rm_monitor.stats.compare import outcome, win_probability
 from rm_monitor.stats.confirm import Confirmed, FreshAnswers, confirm
 from rm_monitor.stats.degradation import degradation, smallest_visible_drop
@@ -20,18 +21,21 @@ from rm_monitor.stats.standing import Standing
 __all__ = [
     "MIN_UNITS",
     "BestChoice",
+    "Calibration",
     "Confirmed",
     "Detector",
     "FreshAnswers",
     "LengthControl",
     "Look",
     "Memory",
+    "Reliability",
     "Retest",
     "Standing",
     "best",
     "choose",
     "confirm",
     "degradation",
+    "fit_temperature",
     "length_controlled",
     "mean",
     "outcome",
@@ -39,6 +43,7 @@ __all__ = [
     "pool_scores",
     "pool_temperature",
     "rate",
+    "reliability",
     "retest",
     "share",
     "smallest_visible_drop",

@@ -71,9 +71,15 @@ class GatedHead(torch.nn.Module):
         self.scale: Scale = options.scale or "unknown"
 
     @property
+    def attributes(self) -> tuple[str, ...]:
+        """The ratings."""
+        return self.names
+
+    @property
     def identity(self) -> dict[str, str]:
         """Shape and gate."""
         return {
+            "reward": f"{len(self.names)} ratings, weighted by the gate",
             "shape": str(list(self.ratings.weight.shape)),
             "read at": "last token; gate where the last user turn is closed",
             "gate temperature": f"{self.temperature:g}",

@@ -74,10 +74,12 @@ class BeaverHead(LastTokenHead):
         super().__init__(
             scale=options.scale or ("unknown" if stretched else "logit"),
             identity={
+                "reward": "its cost, negated" if kind == "cost" else "its score",
                 "score type": kind,
                 "normalised": str(normalise),
                 "sign": "-1" if kind == "cost" else "+1",
             },
+            attributes=("unsafe",) if kind == "cost" else (),
         )
         self.layer = layer
         self.register_buffer("mean", mean.float() if kind == "reward" else torch.zeros_like(mean.float()))
@@ -90,7 +92,8 @@ class BeaverHead(LastTokenHead):
         scores = self.layer(read[:, 0])
         if self.normalise:
             scores = (scores - self.mean) / (self.std + EPSILON)
-        return Readout(self.sign * scores[:, 0])
+        said = {name: (scores[:, 0] > 0).float() for name in self.attributes}  # a cost above 0
+        return Readout(self.sign * scores[:, 0], said)
 
 
 def build(checkpoint: Checkpoint, options: Options) -> PointwiseScorer:

@@ -52,7 +52,11 @@ class LinearHead(LastTokenHead):
     ) -> None:
         where = "last token" if skip is None else f"last token that is not {skip}"
         shape = str(list(weight.shape))
-        super().__init__(scale=scale, identity={"shape": shape, "read at": where, **columns.identity})
+        super().__init__(
+            scale=scale,
+            identity={"shape": shape, "read at": where, **columns.identity},
+            attributes=columns.attributes,
+        )
         self.layer = linear(weight, bias)
         self.columns = columns
         self.skip = skip

@@ -97,6 +97,8 @@ class LogRatioReader:
 class ImplicitHead(torch.nn.Module):
     """``beta`` times the log-ratio, by length if asked for."""
 
+    attributes: tuple[str, ...] = ()
+
     def __init__(self, *, beta: float, length_normalised: bool, scale: Scale) -> None:
         super().__init__()
         self.beta = beta
@@ -106,7 +108,11 @@ class ImplicitHead(torch.nn.Module):
     @property
     def identity(self) -> dict[str, str]:
         """Its two settings."""
-        return {"beta": f"{self.beta:g}", "length normalised": str(self.length_normalised)}
+        return {
+            "reward": "beta times the answer's log-ratio",
+            "beta": f"{self.beta:g}",
+            "length normalised": str(self.length_normalised),
+        }
 
     def positions(self, encoded: Encoded) -> tuple[int, ...]:
         """Where the answer begins and ends."""

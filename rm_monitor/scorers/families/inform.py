@@ -24,7 +24,8 @@ class PerceptronHead(LastTokenHead):
     def __init__(self, layers: torch.nn.Sequential, options: Options, activation: str) -> None:
         shape = "-".join(str(layer.in_features) for layer in layers if isinstance(layer, torch.nn.Linear))
         super().__init__(
-            scale=options.scale or "logit", identity={"perceptron": f"{shape}-1", "with": activation}
+            scale=options.scale or "logit",
+            identity={"reward": "its single number", "perceptron": f"{shape}-1", "with": activation},
         )
         self.layers = layers
 

@@ -43,7 +43,10 @@ class MixtureHead(LastTokenHead):
     ) -> None:
         softmax = "none" if temperature is None else f"{temperature:g}"
         scale = options.scale or ("unknown" if temperature is None else "unit")
-        super().__init__(scale=scale, identity={"bins": str(BINS), "gate softmax": softmax})
+        super().__init__(
+            scale=scale,
+            identity={"reward": "mean of the mixture", "bins": str(BINS), "gate softmax": softmax},
+        )
         self.distributions = distributions
         self.gate = gate
         self.temperature = temperature

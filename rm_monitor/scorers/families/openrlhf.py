@@ -60,7 +60,11 @@ class OpenRLHFEncoding:
         end = self.tokenizer.eos_token
         if end and not text.endswith(end):
             text += f" {end}"
-        return Encoded(tuple(self.tokenizer(text, add_special_tokens=False, truncation=False)["input_ids"]))
+        return Encoded(
+            tuple(
+                self.tokenizer(text, add_special_tokens=False, truncation=False, verbose=False)["input_ids"]
+            )
+        )
 
 
 class NormalisedHead(LastTokenHead):
@@ -71,7 +75,13 @@ class NormalisedHead(LastTokenHead):
     ) -> None:
         super().__init__(
             scale=options.scale or ("unknown" if normalise and std != 1.0 else "logit"),
-            identity={"head": name, "mean": f"{mean:g}", "std": f"{std:g}", "normalised": str(normalise)},
+            identity={
+                "reward": "its single number",
+                "head": name,
+                "mean": f"{mean:g}",
+                "std": f"{std:g}",
+                "normalised": str(normalise),
+            },
         )
         self.layer = layer
         self.mean, self.std = (mean, std) if normalise else (0.0, 1.0)

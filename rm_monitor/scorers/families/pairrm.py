@@ -52,7 +52,7 @@ class SourceAndCandidates:
         """The ids of a source and two candidates, not truncated."""
         source, candidates = source_and_candidates(messages, answers)
         texts = [mark + text for mark, text in zip(MARKS, [source, *candidates], strict=True)]
-        pieces = self.tokenizer(texts, truncation=False, padding=False)["input_ids"]
+        pieces = self.tokenizer(texts, truncation=False, padding=False, verbose=False)["input_ids"]
         return Encoded(tuple(i for piece in pieces for i in piece))
 
 
@@ -97,6 +97,7 @@ class PairRMHead(torch.nn.Module):
     """
 
     scale: Scale = "logit"
+    attributes: tuple[str, ...] = ()
 
     def __init__(self, layers: torch.nn.Module, marks: Sequence[int]) -> None:
         super().__init__()

@@ -18,11 +18,18 @@ from rm_monitor.scorers.run.assemble import chat_encoding, decoder_scorer
 from rm_monitor.scorers.run.parts import Readout
 from rm_monitor.scorers.run.pointwise import PointwiseScorer
 
+SPREAD = "interquartile_range"
+
 __all__ = ["QuantileHead", "build", "gate_with_batch_norm"]
 
 
 class QuantileHead(GatedHead):
     """A gated head whose ratings are ``(objectives, quantiles)``."""
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """The ratings' means, and the spread of their gated distribution."""
+        return (*self.names, SPREAD)
 
     def forward(self, read: torch.Tensor) -> Readout:
         """Rewards of ``(b, 2, hidden)``, the transformed mean ratings, and the spread."""
@@ -33,7 +40,7 @@ class QuantileHead(GatedHead):
         means = transformed.mean(-1)
         gated = torch.einsum("bo,boq->bq", weights, transformed)
         attributes = {name: means[:, i] for i, name in enumerate(self.names)}
-        attributes["interquartile_range"] = _between(gated, 0.75) - _between(gated, 0.25)
+        attributes[SPREAD] = _between(gated, 0.75) - _between(gated, 0.25)
         return Readout((weights * means).sum(-1), attributes)
 
 

@@ -27,7 +27,7 @@ class LabelHead(LastTokenHead):
 
     def __init__(self, *, columns: Columns, scale: Scale) -> None:
         identity = {"labels": str(columns.count), "read at": "its own pooler", **columns.identity}
-        super().__init__(scale=scale, identity=identity)
+        super().__init__(scale=scale, identity=identity, attributes=columns.attributes)
         self.columns = columns
 
     def forward(self, read: torch.Tensor) -> Readout:

@@ -30,20 +30,24 @@ class UncertainHead(LastTokenHead):
 
     def __init__(self, values: torch.nn.Linear, gate: torch.nn.Module, options: Options) -> None:
         count = values.out_features // 2
+        names = tuple(name.removeprefix("helpsteer-") for name in attribute_names(count))
         super().__init__(
             scale=options.scale or "logit",
-            identity={"shape": str(list(values.weight.shape)), "reward": f"{count} means, gated"},
+            identity={
+                "reward": f"{count} attribute means, weighted by the gate",
+                "shape": str(list(values.weight.shape)),
+            },
+            attributes=names,
         )
         self.values = values
         self.gate = gate
-        self.names = tuple(name.removeprefix("helpsteer-") for name in attribute_names(count))
 
     def forward(self, read: torch.Tensor) -> Readout:
         """Rewards of ``(b, 1, hidden)``, with each attribute's mean by name."""
         state = read[:, 0]
         means = self.values(state)[:, 0::2]
         return Readout(
-            (means * self.gate(state)).sum(-1), {name: means[:, i] for i, name in enumerate(self.names)}
+            (means * self.gate(state)).sum(-1), {name: means[:, i] for i, name in enumerate(self.attributes)}
         )
 
 

@@ -59,7 +59,7 @@ class Columns:
         if index is not None and weights is not None:
             raise ValueError("`index` and `weights` both say which label is the reward: give one of them")
         if weights is not None:
-            return cls(known, _weights(weights, known), "weighted sum")
+            return cls(known, _weights(weights, known), f"weighted sum of {len(known)} labels")
         if index is not None:
             if not -count <= index < count:
                 raise ValueError(f"`index` must be below the {count} label(s) of {model}, got {index}")
@@ -81,6 +81,11 @@ class Columns:
         return len(self.names)
 
     @property
+    def attributes(self) -> tuple[str, ...]:
+        """The labels, where there are several: each is a curve of its own."""
+        return self.names if self.count > 1 else ()
+
+    @property
     def identity(self) -> dict[str, str]:
         """What decides the reward."""
         return {"reward": self.rule, "weights": ",".join(f"{w:g}" for w in self.weights)}
@@ -94,7 +99,7 @@ class Columns:
             ]  # one label as it is: another label's inf must not reach it as 0 * inf
         else:
             reward = labels @ torch.tensor(self.weights, dtype=labels.dtype, device=labels.device)
-        named = {name: labels[:, i] for i, name in enumerate(self.names)} if self.count > 1 else {}
+        named = {name: labels[:, i] for i, name in enumerate(self.attributes)}
         return reward, named
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 
@@ -19,13 +19,15 @@ class LastTokenHead(torch.nn.Module):
 
     Args:
         scale: What a difference of two rewards means.
-        identity: What decides the number apart from the weights.
+        identity: What decides the number apart from the weights; ``reward`` says in words what it is.
+        attributes: Names of further numbers it gives.
     """
 
-    def __init__(self, *, scale: Scale, identity: Mapping[str, str]) -> None:
+    def __init__(self, *, scale: Scale, identity: Mapping[str, str], attributes: Sequence[str] = ()) -> None:
         super().__init__()
         self.scale: Scale = scale
         self.identity = {"read at": "last token", **identity}
+        self.attributes = tuple(attributes)
 
     def positions(self, encoded: Encoded) -> tuple[int, ...]:
         """The last token."""

@@ -99,10 +99,12 @@ class InProcessScorer:
             name=self.name,
             kind=self.kind,
             scale=self.scale,
-            head=", ".join(f"{k} {v}" for k, v in self.head.identity.items()),
+            reward=self.head.identity["reward"],
+            head={k: v for k, v in self.head.identity.items() if k != "reward"},
             model=dict(self.reader.identity),
             device=device_name(self.device),
             input=describe_input(self.formatter, answers=2 if hasattr(self, "prefer") else 1),
+            attributes=self.head.attributes,
             notes=self.notes,
         )
 

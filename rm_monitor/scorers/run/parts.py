@@ -51,6 +51,10 @@ class Head(Protocol):
     def identity(self) -> Mapping[str, str]:
         """What decides the number apart from the weights: which label, which sign, which temperature."""
 
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """Names of the further scores it gives."""
+
     def positions(self, encoded: Encoded) -> tuple[int, ...]:
         """Which tokens are read."""
 

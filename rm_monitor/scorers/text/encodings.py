@@ -135,6 +135,7 @@ class ChatEncoding:
             tokenize=True,
             add_generation_prompt=generation_prompt,
             return_dict=False,
+            tokenizer_kwargs={"verbose": False},  # what is too long is counted and said once, not here
         )
         first = self.tokenizer.bos_token_id
         if self.bos != "template" and first is not None:
@@ -159,7 +160,7 @@ class PairEncoding:
 
     def __call__(self, messages: Sequence[Message], *answers: str) -> Encoded:
         """The ids of the pair, and which text each belongs to."""
-        both = self.tokenizer(as_text(messages), *answers, truncation=False, padding=False)
+        both = self.tokenizer(as_text(messages), *answers, truncation=False, padding=False, verbose=False)
         types = both.get("token_type_ids")
         return Encoded(tuple(both["input_ids"]), tuple(types) if types is not None else None)
 
@@ -191,7 +192,9 @@ class TextEncoding:
 
     def __call__(self, messages: Sequence[Message], *answers: str) -> Encoded:
         """The ids of the written text."""
-        ids = self.tokenizer(self.write(messages, *answers), truncation=False, padding=False)["input_ids"]
+        ids = self.tokenizer(self.write(messages, *answers), truncation=False, padding=False, verbose=False)[
+            "input_ids"
+        ]
         last = self.tokenizer.eos_token_id
         if self.end and last is not None and (not ids or ids[-1] != last):
             ids = [*ids, last]
