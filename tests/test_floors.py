@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "rm_monitor"
 FLOORS = [
     {"types", "errors"},
-    {"stats", "escape", "prompts"},
+    {"stats", "escape", "prompts", "http"},
     {
         *("checkpoints", "contamination", "evaluate", "generators", "progress", "ranks", "references"),
         *("schedule", "scorers", "sharded", "stores", "undisturbed", "verdict", "words"),
