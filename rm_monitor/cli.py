@@ -8,9 +8,14 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from rm_monitor.monitor import RewardMonitor
+    from rm_monitor.sweep.discover import Source
+    from rm_monitor.sweep.run import Swept
 
 __all__ = ["app", "main"]
 
@@ -89,19 +94,28 @@ def score(
         typer.echo(f"{name:28} {value:9.4f}   {low:9.4f} to {high:9.4f}   n {n}")
 
 
+Folder = Annotated[Path, typer.Argument(help="Folder of checkpoints.")]
+Settings = Annotated[Path, typer.Option(help="YAML file with the settings of RewardMonitor.")]
+Base = Annotated[
+    str | None, typer.Option(help="The model before training: step 0, and the base of adapters.")
+]
+Tokenizer = Annotated[str | None, typer.Option(help="Where the tokenizer lies, if not beside the weights.")]
+Pattern = Annotated[
+    str | None, typer.Option(help="Regular expression of a folder's name; group 1 is the step.")
+]
+Inside = Annotated[
+    str, typer.Option(help="Folder inside each checkpoint that holds the weights: actor/huggingface, say.")
+]
+
+
 @app.command()
 def sweep(
-    folder: Annotated[Path, typer.Argument(help="Folder of checkpoints.")],
-    config: Annotated[Path, typer.Option(help="YAML file with the settings of RewardMonitor.")],
-    base: Annotated[
-        str | None, typer.Option(help="The model before training: step 0, and the base of adapters.")
-    ] = None,
-    tokenizer: Annotated[
-        str | None, typer.Option(help="Where the tokenizer lies, if not beside the weights.")
-    ] = None,
-    pattern: Annotated[
-        str | None, typer.Option(help="Regular expression of a folder's name; group 1 is the step.")
-    ] = None,
+    folder: Folder,
+    config: Settings,
+    base: Base = None,
+    tokenizer: Tokenizer = None,
+    pattern: Pattern = None,
+    inside: Inside = "",
     jobs: Annotated[int, typer.Option(help="Processes that measure side by side.")] = 1,
     ray: Annotated[
         str | None, typer.Option(help="Measure on a Ray cluster: its address, 'auto' or 'local'.")
@@ -110,18 +124,61 @@ def sweep(
 ) -> None:
     """Judge every checkpoint in a folder that was not judged yet."""
     from rm_monitor.config import MonitorConfig  # noqa: PLC0415
-    from rm_monitor.sweep.discover import PATTERN  # noqa: PLC0415
     from rm_monitor.sweep.run import sweep as sweep_folder  # noqa: PLC0415
 
-    monitor, swept = sweep_folder(
-        folder,
-        MonitorConfig.from_yaml(config),
-        base=base,
-        tokenizer=tokenizer,
-        pattern=pattern or PATTERN,
-        jobs=jobs,
-        ray=ray,
+    source = _source(folder, base, tokenizer, pattern, inside)
+    raise typer.Exit(
+        _swept(*sweep_folder(source, MonitorConfig.from_yaml(config), jobs=jobs, ray=ray), as_json)
     )
+
+
+@app.command()
+def watch(
+    folder: Folder,
+    config: Settings,
+    base: Base = None,
+    tokenizer: Tokenizer = None,
+    pattern: Pattern = None,
+    inside: Inside = "",
+    until: Annotated[int | None, typer.Option(help="End when this step is judged or passed.")] = None,
+    pid: Annotated[int | None, typer.Option(help="End when this process has, everything judged.")] = None,
+    idle: Annotated[float | None, typer.Option(help="End after so many minutes without a new one.")] = None,
+    poll: Annotated[float, typer.Option(help="Seconds between looks.")] = 30.0,
+    rest: Annotated[float, typer.Option(help="Seconds without a change before one is read.")] = 10.0,
+    pre_rotation: Annotated[
+        bool, typer.Option("--pre-rotation", help="Link checkpoints as they appear, so that none is missed.")
+    ] = False,
+    group: Annotated[str | None, typer.Option(help="W&B group of the training run.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Judge checkpoints while a job writes them; ends when the job ends."""
+    from rm_monitor.config import MonitorConfig  # noqa: PLC0415
+    from rm_monitor.sweep.watch import Ending, watch_in_own_run  # noqa: PLC0415
+
+    ending = Ending(until=until, pid=pid, idle=None if idle is None else 60 * idle)
+    source = _source(folder, base, tokenizer, pattern, inside)
+    done = watch_in_own_run(
+        source,
+        MonitorConfig.from_yaml(config),
+        group=group,
+        ending=ending,
+        poll=poll,
+        rest=rest,
+        pre_rotation=pre_rotation,
+    )
+    raise typer.Exit(_swept(*done, as_json))
+
+
+def _source(
+    folder: Path, base: str | None, tokenizer: str | None, pattern: str | None, inside: str
+) -> Source:
+    from rm_monitor.sweep.discover import PATTERN, Source  # noqa: PLC0415
+
+    return Source(folder=folder, base=base, tokenizer=tokenizer, pattern=pattern or PATTERN, inside=inside)
+
+
+def _swept(monitor: RewardMonitor, swept: Swept, as_json: bool) -> int:
+    """Say what was done; the exit code."""
     for step, why in swept.left_out.items():
         typer.echo(f"step {step} was left out: {why}", err=True)
     state, chosen = monitor.verdict.state, monitor.best
@@ -129,7 +186,7 @@ def sweep(
     if as_json:
         found = {"judged": swept.judged, "known": swept.known, "left_out": swept.left_out, "state": state}
         typer.echo(json.dumps({**found, "best": None if chosen is None else chosen.step}))
-    raise typer.Exit(1 if state == "degraded" else 0)
+    return 1 if state == "degraded" else 0
 
 
 @app.command()

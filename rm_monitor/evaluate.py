@@ -244,6 +244,7 @@ def point(
     metric: str,
     expected: FloatArray | None = None,
     error: Exception | None = None,
+    skipped: str = "",
     segment: str = "",
     attempt: int = 0,
     measured: Mapping[str, float] | None = None,
@@ -257,11 +258,14 @@ def point(
         metric: The headline: it decides whether the point counts.
         expected: ``(n,)``, nan for prompts whose reference has no score; None: all can be scored.
         error: Why there is no table.
+        skipped: Why nothing was measured, on purpose.
         segment: Name of the segment.
         attempt: Number of the process.
         measured: Seconds, tokens and the like.
     """
     base = EvalPoint(step=step, segment=segment, measured=dict(measured or {}), attempt=attempt)
+    if skipped:
+        return replace(base, status="skipped", reason=skipped)
     if table is None:
         reason = "no reason known" if error is None else f"{type(error).__name__}: {error}"
         return replace(base, status="failed", reason=reason[:LONGEST_REASON])

@@ -206,6 +206,7 @@ class Logbook:
             metric=self.rules.metric,
             expected=self._measurer.reference_rewards() if measured.table is not None else None,
             error=measured.error,
+            skipped=measured.skipped,
             segment=self.segment,
             attempt=self._attempt,
             measured=measured.facts,

@@ -36,11 +36,13 @@ class Measured:
     Attributes:
         table: Completions and values; None if it failed, and on every rank but the first.
         error: Why it failed.
+        skipped: Why it was left out on purpose; empty when it was not.
         facts: ``seconds``, ``seconds_generate``, ``seconds_score``, ``tokens``, ``tokens_per_second``.
     """
 
     table: Table | None
     error: Exception | None = None
+    skipped: str = ""
     facts: Mapping[str, float] = field(default_factory=dict)
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,7 @@ __all__ = ["RewardMonitor"]
 log = logging.getLogger("rm_monitor")
 
 FOLDER = "_rm_monitor"  # the underscore keeps the Trainer's Hub push from publishing completions
+EVERY_STEP = 2**53  # resume after it: nothing on the curve is superseded
 SavesCheckpoint = Callable[[Path], Any]
 
 
@@ -355,22 +357,25 @@ class RewardMonitor:
         if self._ranks.is_first:
             if resume_step is not None:
                 self._measurer.resume()
-            sinks = self._given_sinks
-            if sinks is None:
-                sinks = default_sinks(default_report_to or ())
-            self._logbook = Logbook(
-                folder,
-                self._measurer,
-                self._rules,
-                sinks=sinks,
-                complain=self._complain,
-                every=str(self.schedule),
-            )
-            self._logbook.open(resume_step, folder.parent)
-            if self._logbook.points:
-                self._last_step = self._logbook.points[-1].step
+            if self._given_sinks is None:
+                self._given_sinks = default_sinks(default_report_to or ())
+            self._logbook = self._open_logbook(resume_step)
             _say(words.opening(self._logbook.facts()))
         self._open = True
+
+    def _open_logbook(self, resume_step: int | None) -> Logbook:
+        logbook = Logbook(
+            self.folder,
+            self._measurer,
+            self._rules,
+            sinks=self._given_sinks or (),
+            complain=self._complain,
+            every=str(self.schedule),
+        )
+        logbook.open(resume_step, self.folder.parent)
+        if logbook.points:
+            self._last_step = logbook.points[-1].step
+        return logbook
 
     def start_reading(self) -> None:
         """Take part in measuring for another process: references are read, nothing is written."""
@@ -378,6 +383,25 @@ class RewardMonitor:
         self._measurer.start(self._ranks, self.folder)
         self._measurer.resume()
         self._open = True
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Hold the run's files just long enough to record: several processes can share a run by turns.
+
+        For a monitor that was started with `start_reading`. The curve is read anew, so each process
+        judges with what all of them recorded.
+
+        Raises:
+            StoreLockedError: If it is another process's turn.
+        """
+        if self._given_sinks is None:
+            self._given_sinks = default_sinks()
+        self._measurer.resume()
+        self._logbook = self._open_logbook(EVERY_STEP)
+        try:
+            yield
+        finally:
+            self._logbook.close()
 
     # ------------------------------------------------------------------ small things
 

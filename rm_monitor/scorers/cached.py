@@ -83,18 +83,22 @@ class CachedScorer:
             rows = [*missing, *again]
             scores: Scores = self.scorer.score([prompts[i] for i in rows], [completions[i] for i in rows])
             fresh = {i: _values(scores, j) for j, i in enumerate(rows)}
-        self._verify({i: fresh[i] for i in again}, keys, known)
+        wrong = self._verify({i: fresh[i] for i in again}, keys, known)
         new = {keys[i]: fresh[i] for i in missing if np.isfinite(fresh[i]["reward"])}
         if new:
             self.cache.put(new)
-        return _assemble([fresh.get(i) or known[key] for i, key in enumerate(keys)])
+        # a kept score that holds is given, not its repetition: runs that share a cache agree to the bit
+        asked = {i: fresh[i] for i in [*missing, *wrong]}
+        return _assemble([asked.get(i) or known[key] for i, key in enumerate(keys)])
 
     def _verify(
         self,
         again: Mapping[int, Mapping[str, float]],
         keys: Sequence[bytes],
         known: dict[bytes, dict[str, float]],
-    ) -> None:
+    ) -> list[int]:
+        """Drop kept scores that do not hold; the rows they belong to."""
+        wrong = []
         for i, values in again.items():
             kept, now = known[keys[i]]["reward"], values["reward"]
             size = max(abs(kept), abs(now), 1e-6)
@@ -108,6 +112,8 @@ class CachedScorer:
                     now,
                 )
                 self.cache.drop([keys[i]])
+                wrong.append(i)
+        return wrong
 
 
 def _values(scores: Scores, row: int) -> dict[str, float]:

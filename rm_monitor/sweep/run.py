@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
 
 from rm_monitor.config import MonitorConfig
 from rm_monitor.measurer import Measured
-from rm_monitor.monitor import RewardMonitor
-from rm_monitor.sweep.discover import PATTERN, Found, discover, load, load_base
+from rm_monitor.monitor import EVERY_STEP, RewardMonitor
+from rm_monitor.sweep.discover import Found, Source
 
-__all__ = ["Swept", "sweep"]
-
-log = logging.getLogger("rm_monitor")
+__all__ = ["Swept", "measure_checkpoint", "measure_loaded", "sweep"]
 
 
 @dataclass(slots=True)
@@ -36,27 +33,20 @@ class Swept:
 
 
 def sweep(
-    folder: str | Path,
+    source: Source,
     config: MonitorConfig,
     *,
-    base: str | Path | None = None,
-    tokenizer: str | Path | None = None,
-    pattern: str = PATTERN,
     jobs: int = 1,
     ray: str | None = None,
     monitor: RewardMonitor | None = None,
 ) -> tuple[RewardMonitor, Swept]:
-    """Judge every complete checkpoint in a folder that was not judged yet, in order of step.
+    """Judge every complete checkpoint that was not judged yet, in order of step.
 
     The records are those the callback writes for the same settings; running it again judges only what is new.
 
     Args:
-        folder: Where the checkpoints lie; our files go beside them unless ``config.output_dir`` says
-            otherwise.
-        config: What to judge with.
-        base: The model before training, judged as step 0, and the base of adapters.
-        tokenizer: Where the tokenizer lies, if not beside the weights.
-        pattern: See `discover`.
+        source: Where the checkpoints come from.
+        config: What to judge with; files go beside the checkpoints unless ``output_dir`` says otherwise.
         jobs: Processes that measure side by side; the records are the same for any number.
         ray: Address of a Ray cluster (``"auto"``, ``"local"``) to measure on instead.
         monitor: A monitor to use instead of building one from ``config`` (only with one job).
@@ -66,36 +56,33 @@ def sweep(
     """
     if jobs < 1:
         raise ValueError(f"`jobs` must be at least 1, got {jobs}")
-    if config.output_dir is None:
-        config.output_dir = str(folder)
-    found = discover(folder, pattern=pattern)
-    if not found and base is None:
-        raise ValueError(f"no checkpoints in {folder} whose name matches {pattern!r}")
+    config = replace(config, output_dir=config.output_dir or str(source.folder))
+    found = source.discover()
+    if not found and source.base is None:
+        raise ValueError(f"no checkpoints in {source.folder} whose name matches {source.pattern!r}")
     monitor = monitor or RewardMonitor.from_config(config)
-    monitor.start(
-        resume_step=max((f.step for f in found), default=0), horizon=len(found) + (base is not None)
-    )
+    monitor.start(resume_step=EVERY_STEP, horizon=len(found) + (source.base is not None))
     swept = Swept()
     done = {p.step for p in monitor.curve if p.segment == monitor.segment and p.status in ("ok", "partial")}
-    if base is not None and 0 not in done:
-        monitor.evaluate(*load_base(base), step=0)
+    if source.base is not None and 0 not in done:
+        monitor.record(measure_loaded(monitor, source, None, 0), step=0)
         swept.judged.append(0)
-        done = done | {0}
     todo = []
     for checkpoint in found:
         if checkpoint.step in done:
             swept.known.append(checkpoint.step)
+            monitor.saved(checkpoint.step, checkpoint.path)
         elif checkpoint.problem is not None:
             swept.left_out[checkpoint.step] = checkpoint.problem
         else:
             todo.append(checkpoint)
     if monitor.needs_own_references and todo:  # the first checkpoint gives the references
         first, todo = todo[0], todo[1:]
-        monitor.evaluate(
-            *load(first.path, base=base, tokenizer=tokenizer), step=first.step, checkpoint=first.path
+        monitor.record(
+            measure_loaded(monitor, source, first.path, first.step), step=first.step, checkpoint=first.path
         )
         swept.judged.append(first.step)
-    for checkpoint, measured in _measure(monitor, config, todo, base, tokenizer, jobs, ray):
+    for checkpoint, measured in _measure(monitor, source, config, todo, jobs, ray):
         monitor.record(measured, step=checkpoint.step, checkpoint=checkpoint.path)
         swept.judged.append(checkpoint.step)
     return monitor, swept
@@ -103,15 +90,14 @@ def sweep(
 
 def _measure(
     monitor: RewardMonitor,
+    source: Source,
     config: MonitorConfig,
     todo: list[Found],
-    base: str | Path | None,
-    tokenizer: str | Path | None,
     jobs: int,
     ray: str | None,
 ) -> Iterable[tuple[Found, Measured]]:
     """Measurements of these checkpoints, in order of step however they were made."""
-    tasks = [(config, str(f.path), f.step, base, tokenizer) for f in todo]
+    tasks = [(config, source, f.path, f.step) for f in todo]
     if ray is not None:
         from rm_monitor.sweep.on_ray import measure_on_ray  # noqa: PLC0415  ray is an extra
 
@@ -123,7 +109,7 @@ def _measure(
                 yield checkpoint, future.result()
     else:
         for checkpoint in todo:
-            yield checkpoint, _measured(monitor, checkpoint.path, checkpoint.step, base, tokenizer)
+            yield checkpoint, measure_loaded(monitor, source, checkpoint.path, checkpoint.step)
 
 
 @contextmanager
@@ -133,15 +119,9 @@ def _pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
         yield pool
 
 
-def measure_checkpoint(
-    config: MonitorConfig,
-    path: str,
-    step: int,
-    base: str | Path | None = None,
-    tokenizer: str | Path | None = None,
-) -> Measured:
+def measure_checkpoint(config: MonitorConfig, source: Source, path: Path, step: int) -> Measured:
     """Answer and score with one checkpoint, in any process on any machine that sees the files."""
-    return _measured(_reader(config), Path(path), step, base, tokenizer)
+    return measure_loaded(_reader(config), source, path, step)
 
 
 _readers: dict[str, RewardMonitor] = {}
@@ -156,12 +136,10 @@ def _reader(config: MonitorConfig) -> RewardMonitor:
     return _readers[key]
 
 
-def _measured(
-    monitor: RewardMonitor, path: Path, step: int, base: str | Path | None, tokenizer: str | Path | None
-) -> Measured:
+def measure_loaded(monitor: RewardMonitor, source: Source, path: Path | None, step: int) -> Measured:
+    """Load a checkpoint (None: the base) and measure it; what goes wrong is in the result."""
     try:
-        model, its_tokenizer = load(path, base=base, tokenizer=tokenizer)
+        model, tokenizer = source.load(path)
     except Exception as problem:
-        log.warning("rm_monitor: %s cannot be loaded", path, exc_info=True)
         return Measured(table=None, error=problem)
-    return monitor.measure(model, its_tokenizer, step=step)
+    return monitor.measure(model, tokenizer, step=step)
