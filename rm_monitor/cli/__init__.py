@@ -1,0 +1,40 @@
+"""The command line, one file a command: each parses, calls one function, prints, and sets the exit code.
+
+Exit 0: fine. 1: the run is degraded, or the thing asked for was not found. 2: wrong use, or it failed.
+A CI job or a scheduler can act on that: 1 is an answer, 2 is the lack of one.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+
+import typer
+
+from rm_monitor.cli.app import app
+from rm_monitor.cli.best import best
+from rm_monitor.cli.compare import compare
+from rm_monitor.cli.demo import demo
+from rm_monitor.cli.doctor import doctor
+from rm_monitor.cli.score import score
+from rm_monitor.cli.sweep import sweep
+from rm_monitor.cli.watch import watch
+
+__all__ = ["app", "best", "compare", "demo", "doctor", "main", "score", "sweep", "watch"]
+
+
+def main() -> None:
+    """Entry point of ``rm-monitor`` and ``python -m rm_monitor``: a wrong argument is one line, exit 2."""
+    from rm_monitor.errors import RMMonitorError  # noqa: PLC0415  only when a command is run
+
+    try:
+        app()
+    except BrokenPipeError:  # the reader has seen enough: `rm-monitor compare A B | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (ValueError, TypeError, OSError, ImportError, RMMonitorError) as problem:
+        typer.echo(f"rm-monitor: {problem}", err=True)
+        sys.exit(2)
+    except Exception:  # Python's own exit code for a traceback is 1, which here says "degraded"
+        traceback.print_exc()
+        sys.exit(2)

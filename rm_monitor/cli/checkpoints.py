@@ -1,0 +1,50 @@
+"""What `sweep` and `watch` share: where checkpoints lie, and what became of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rm_monitor.monitor import RewardMonitor
+    from rm_monitor.sweep.discover import Source
+    from rm_monitor.sweep.run import Swept
+
+__all__ = ["Base", "Folder", "Inside", "Pattern", "Settings", "Tokenizer", "exit_code", "source_of"]
+
+Folder = Annotated[Path, typer.Argument(help="Folder of checkpoints.")]
+Settings = Annotated[Path, typer.Option(help="YAML file with the settings of RewardMonitor.")]
+Base = Annotated[
+    str | None, typer.Option(help="The model before training: step 0, and the base of adapters.")
+]
+Tokenizer = Annotated[str | None, typer.Option(help="Where the tokenizer lies, if not beside the weights.")]
+Pattern = Annotated[
+    str | None, typer.Option(help="Regular expression of a folder's name; group 1 is the step.")
+]
+Inside = Annotated[
+    str, typer.Option(help="Folder inside each checkpoint that holds the weights: actor/huggingface, say.")
+]
+
+
+def source_of(
+    folder: Path, base: str | None, tokenizer: str | None, pattern: str | None, inside: str
+) -> Source:
+    """Where the checkpoints lie."""
+    from rm_monitor.sweep.discover import PATTERN, Source  # noqa: PLC0415
+
+    return Source(folder=folder, base=base, tokenizer=tokenizer, pattern=pattern or PATTERN, inside=inside)
+
+
+def exit_code(monitor: RewardMonitor, swept: Swept, as_json: bool) -> int:
+    """Say what was done; the exit code."""
+    for step, why in swept.left_out.items():
+        typer.echo(f"step {step} was left out: {why}", err=True)
+    state, chosen = monitor.verdict.state, monitor.best
+    monitor.close()
+    if as_json:
+        found = {"judged": swept.judged, "known": swept.known, "left_out": swept.left_out, "state": state}
+        typer.echo(json.dumps({**found, "best": None if chosen is None else chosen.step}))
+    return 1 if state == "degraded" else 0

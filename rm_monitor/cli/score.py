@@ -1,0 +1,31 @@
+"""``rm-monitor score``: a file of completions, no model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rm_monitor.cli.app import Json, app
+
+__all__ = ["score"]
+
+
+@app.command()
+def score(
+    completions: Annotated[Path, typer.Argument(help="JSONL of completions: prompt or id, completion.")],
+    config: Annotated[Path, typer.Option(help="YAML file with the settings of RewardMonitor.")],
+    as_json: Json = False,
+) -> None:
+    """Judge a file of completions against references; no model is needed."""
+    from rm_monitor.runs import score_file  # noqa: PLC0415
+
+    point = score_file(completions, config)
+    rows = {name: list(e) for name, e in point.metrics.items()}
+    if as_json:
+        typer.echo(json.dumps(rows))
+        return
+    for name, (value, low, high, n) in rows.items():
+        typer.echo(f"{name:28} {value:9.4f}   {low:9.4f} to {high:9.4f}   n {n}")
