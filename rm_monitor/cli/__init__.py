@@ -14,6 +14,7 @@ import typer
 
 from rm_monitor.cli.app import app
 from rm_monitor.cli.best import best
+from rm_monitor.cli.cache import cache
 from rm_monitor.cli.compare import compare
 from rm_monitor.cli.demo import demo
 from rm_monitor.cli.doctor import doctor
@@ -21,7 +22,7 @@ from rm_monitor.cli.score import score
 from rm_monitor.cli.sweep import sweep
 from rm_monitor.cli.watch import watch
 
-__all__ = ["app", "best", "compare", "demo", "doctor", "main", "score", "sweep", "watch"]
+__all__ = ["app", "best", "cache", "compare", "demo", "doctor", "main", "score", "sweep", "watch"]
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -23,8 +24,10 @@ class ScoreCache(Protocol):
     def get(self, keys: Sequence[bytes]) -> dict[bytes, dict[str, float]]:
         """What is known of these keys."""
 
-    def put(self, values: Mapping[bytes, Mapping[str, float]]) -> None:
-        """Keep these."""
+    def put(
+        self, values: Mapping[bytes, Mapping[str, float]], *, model: Mapping[str, str] | None = None
+    ) -> None:
+        """Keep these, with the facts of the model that gave them."""
 
     def drop(self, keys: Sequence[bytes]) -> None:
         """Forget these."""
@@ -36,16 +39,20 @@ class CachedScorer:
     Args:
         scorer: Has ``keys(prompts, completions)``: the content address of each score.
         cache: Where scores are kept.
-        tolerance: Largest difference between a kept and a fresh score, as a share of the largest score.
-        seed: Of the choice of hits that are scored again.
+        tolerance: Largest difference between a kept and a fresh score, as a share of their size; the noise
+            the scorer measured of itself is allowed on top.
+        seed: Of the choice of hits that are scored again; None: another choice each time.
     """
 
-    def __init__(self, scorer: Any, cache: ScoreCache, *, tolerance: float = 1e-3, seed: int = 0) -> None:
+    def __init__(
+        self, scorer: Any, cache: ScoreCache, *, tolerance: float = 1e-3, seed: int | None = None
+    ) -> None:
         self.scorer = scorer
         self.cache = cache
-        self.hits = self.misses = 0
+        self.hits = self.misses = self.wrong = 0
         self._tolerance = tolerance
         self._rng = np.random.default_rng(seed)
+        self._trusted = True
 
     @property
     def name(self) -> str:
@@ -63,9 +70,14 @@ class CachedScorer:
         scale: Scale = self.scorer.scale
         return scale
 
-    def describe(self) -> str:
+    @property
+    def noise(self) -> float:
+        """The scorer's: differences of two rewards up to this are ties."""
+        return float(getattr(self.scorer, "noise", 0.0))
+
+    def describe(self) -> Any:
         """The scorer's."""
-        return str(self.scorer.describe())
+        return self.scorer.describe()
 
     def score(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Scores:
         """Look up, score what is missing and a few of the hits, keep what is new."""
@@ -73,47 +85,51 @@ class CachedScorer:
             scored: Scores = self.scorer.score(prompts, completions)
             return scored
         keys: list[bytes] = self.scorer.keys(prompts, completions)
-        known = self.cache.get(list(dict.fromkeys(keys)))
+        known = self.cache.get(list(dict.fromkeys(keys))) if self._trusted else {}
+        hits = [i for i, key in enumerate(keys) if key in known]
         missing = [i for i, key in enumerate(keys) if key not in known]
-        again = [i for i, key in enumerate(keys) if key in known and self._rng.random() < VERIFIED]
-        self.hits += len(keys) - len(missing)
+        again = self._rng.choice(hits, math.ceil(VERIFIED * len(hits)), replace=False).tolist()
+        fresh = self._fresh(prompts, completions, [*missing, *again])
+        if any(self._differ(known[keys[i]]["reward"], fresh[i]["reward"]) for i in again):
+            # One kept score is wrong: the key forgot something, and no other can be believed.
+            self._trusted = False
+            self.cache.drop(list(known))
+            fresh |= self._fresh(prompts, completions, [i for i in hits if i not in fresh])
+            hits, missing = [], list(range(len(keys)))
+        asked = set(missing)
+        self.hits += len(hits)
         self.misses += len(missing)
-        fresh: dict[int, dict[str, float]] = {}
-        if missing or again:
-            rows = [*missing, *again]
-            scores: Scores = self.scorer.score([prompts[i] for i in rows], [completions[i] for i in rows])
-            fresh = {i: _values(scores, j) for j, i in enumerate(rows)}
-        wrong = self._verify({i: fresh[i] for i in again}, keys, known)
         new = {keys[i]: fresh[i] for i in missing if np.isfinite(fresh[i]["reward"])}
         if new:
-            self.cache.put(new)
-        # a kept score that holds is given, not its repetition: runs that share a cache agree to the bit
-        asked = {i: fresh[i] for i in [*missing, *wrong]}
-        return _assemble([asked.get(i) or known[key] for i, key in enumerate(keys)])
+            self.cache.put(new, model=self._facts())
+        # A kept score that holds is given, not its repetition: runs that share a cache agree to the bit.
+        return _assemble([fresh[i] if i in asked else known[key] for i, key in enumerate(keys)])
 
-    def _verify(
-        self,
-        again: Mapping[int, Mapping[str, float]],
-        keys: Sequence[bytes],
-        known: dict[bytes, dict[str, float]],
-    ) -> list[int]:
-        """Drop kept scores that do not hold; the rows they belong to."""
-        wrong = []
-        for i, values in again.items():
-            kept, now = known[keys[i]]["reward"], values["reward"]
-            size = max(abs(kept), abs(now), 1e-6)
-            if not np.isfinite(now) or abs(kept - now) > self._tolerance * size:
-                log.warning(
-                    "rm_monitor: a kept score of %s is %.6g but scoring again gives %.6g; the kept one "
-                    "is dropped. "
-                    "If this repeats, clear the cache: rm-monitor cache prune --all",
-                    self.name,
-                    kept,
-                    now,
-                )
-                self.cache.drop([keys[i]])
-                wrong.append(i)
-        return wrong
+    def _fresh(
+        self, prompts: Sequence[Prompt], completions: Sequence[Completion], rows: Sequence[int]
+    ) -> dict[int, dict[str, float]]:
+        if not rows:
+            return {}
+        scores: Scores = self.scorer.score([prompts[i] for i in rows], [completions[i] for i in rows])
+        return {i: _values(scores, j) for j, i in enumerate(rows)}
+
+    def _differ(self, kept: float, now: float) -> bool:
+        allowed = self._tolerance * max(abs(kept), abs(now), 1e-6) + 4 * self.noise
+        if np.isfinite(now) and abs(kept - now) <= allowed:
+            return False
+        self.wrong += 1
+        log.warning(
+            "rm_monitor: a kept score of %s is %.6g, but scoring again gives %.6g: something changed that "
+            "the cache does not know of. Its kept scores are dropped and not used in this run",
+            self.name,
+            kept,
+            now,
+        )
+        return True
+
+    def _facts(self) -> dict[str, str]:
+        facts = getattr(self.scorer, "model_identity", None) or {"fingerprint": self.fingerprint}
+        return {"name": self.name, **facts}
 
 
 def _values(scores: Scores, row: int) -> dict[str, float]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -27,7 +29,13 @@ def frozen(*modules: Any, device: torch.device) -> Iterator[None]:
 
 def library_versions(device: torch.device) -> dict[str, str]:
     """Versions and switches that have changed scores before."""
-    facts = {"torch": torch.__version__, "transformers": transformers.__version__}
+    facts = {
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "matmul": torch.get_float32_matmul_precision(),
+        "deterministic": str(torch.are_deterministic_algorithms_enabled()),
+    }
     if device.type == "cuda":
-        facts["tf32"] = str(torch.backends.cuda.matmul.allow_tf32)
+        facts["tf32"] = f"{torch.backends.cuda.matmul.allow_tf32} {torch.backends.cudnn.allow_tf32}"
+        facts["flash_attn"] = version("flash_attn") if find_spec("flash_attn") else "none"
     return facts

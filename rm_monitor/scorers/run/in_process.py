@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 
-from rm_monitor.scorers.describe import Description, describe_input
+from rm_monitor.scorers.describe import ANSWER, EXAMPLE, Description, describe_input
 from rm_monitor.scorers.run.batching import Batcher, Row
 from rm_monitor.scorers.run.frozen import frozen, library_versions
 from rm_monitor.scorers.run.parts import Head, Reader, Readout
@@ -111,6 +112,21 @@ class InProcessScorer:
     def positions(self, one: Rendered) -> tuple[int, ...]:
         """Which tokens of an input are read."""
         return self.head.positions(one.encoded) if one.usable else ()
+
+    @cached_property
+    def noise(self) -> float:
+        """How much batches and padding change a score, measured: smaller differences are ties.
+
+        About 1e-6 of a score in float32, a few hundredths of the spread of scores in bfloat16; 0 where each
+        row is run alone. Eight answers of different lengths are scored together and alone.
+        """
+        if self.batcher.single:
+            return 0.0
+        answers = 2 if hasattr(self, "prefer") else 1
+        rows = [self.formatter.render(EXAMPLE, *[(ANSWER + " ") * 2**i] * answers) for i in range(8)]
+        together = self.read(rows).reward
+        alone = self.read(rows, batcher=Batcher(tokens=self.batcher.tokens, single=True)).reward
+        return float(np.nanmax(np.abs(together - alone), initial=0.0))
 
     @property
     def memory(self) -> int:
