@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from rm_monitor import evaluate, words
@@ -16,6 +16,7 @@ from rm_monitor.manifest import segment_id
 from rm_monitor.measurer import Measured, Measurer
 from rm_monitor.selection import Selection
 from rm_monitor.stores.history import History
+from rm_monitor.stores.texts import write_texts
 from rm_monitor.types import Best, EvalPoint, FloatArray, Sink, Table, Update, Verdict
 from rm_monitor.verdict import Memory, judge
 
@@ -196,7 +197,8 @@ class Logbook:
         segment = segment_id(facts)
         if segment != self.segment:
             self.segment = segment
-            self._history.write_manifest(facts)
+            self._history.write_manifest({**facts, "rules": asdict(self.rules), "every": self._every})
+            write_texts(self.folder, self._measurer.prompts, self._measurer.references)
 
     def _point(self, step: int, measured: Measured) -> EvalPoint:
         return evaluate.point(

@@ -308,6 +308,7 @@ class Verdict:
         n: Prompts behind the last look.
         looks: Evaluations judged.
         failed: Evaluations in a row that gave no number.
+        states: Each judged step of the segment with the state that was reached there.
         flags: What else was noticed, as names: ``divergence``, ``training_reward``, ``length`` ...
     """
 
@@ -330,6 +331,7 @@ class Verdict:
     n: int = 0
     looks: int = 0
     failed: int = 0
+    states: tuple[tuple[int, State], ...] = ()
     flags: tuple[str, ...] = ()
 
     def __str__(self) -> str:

@@ -109,10 +109,11 @@ def judge(
         "confirm_on_warn": confirm_on_warn,
     }
     detector, looks = (memory if memory is not None else Memory()).look(rows, rules)
-    now = stats.Standing()
+    now, states = stats.Standing(), list[tuple[int, State]]()
     for step, look in zip(steps, looks, strict=True):
         confirmed = step in settled and settled[step].result.confirmed
         now = now.then(step, look.alarm, look.warning, is_best=look.is_best, confirmed=confirmed)
+        states.append((step, _standing(now) if states else "undecided"))
     best, best_point = _best(detector, points, metric, seed)
     value = points[-1].metrics.get(metric)
     against, drop = _fall(now, steps, settled.get(steps[-1]))
@@ -135,6 +136,7 @@ def judge(
         n=now.alarm.n,
         looks=len(points),
         failed=failed,
+        states=tuple(states),
         flags=("saturated",) if pool and _is_saturated(value) else (),
     )
 
@@ -187,14 +189,17 @@ def _state(
         return "unknown"
     if len(detector.compared) < 2 or table is None or table.units < stats.MIN_UNITS:
         return "undecided"
+    state = _standing(now)
+    return "saturated" if bounded and state in ("improving", "steady") and _is_saturated(value) else state
+
+
+def _standing(now: stats.Standing) -> State:
     if now.degraded:
         return "degraded"
     if now.warned:
         return "warned"
     if now.recovered:
         return "recovered"
-    if bounded and _is_saturated(value):
-        return "saturated"
     return "improving" if now.is_best else "steady"
 
 
