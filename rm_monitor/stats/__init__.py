@@ -16,6 +16,7 @@ from rm_monitor.stats.look import MIN_UNITS, Look
 from rm_monitor.stats.memory import Memory
 from rm_monitor.stats.pool import pool_scores, pool_temperature
 from rm_monitor.stats.retest import Retest, retest
+from rm_monitor.stats.simultaneous import changes
 from rm_monitor.stats.standing import Standing
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Retest",
     "Standing",
     "best",
+    "changes",
     "choose",
     "confirm",
     "degradation",
