@@ -49,7 +49,17 @@ LONGEST_REASON = 2000  # characters of an error that are kept with a failed poin
 
 # How each metric's interval is made; anything else is an unbounded mean (Student t).
 _RATES = frozenset(
-    {"win_rate", "tie_rate", "truncated", "empty", "duplicates", "overflow", "special_text", "nonfinite"}
+    {
+        "win_rate",
+        "tie_rate",
+        "truncated",
+        "empty",
+        "duplicates",
+        "overflow",
+        "special_text",
+        "nonfinite",
+        "unparsed",
+    }
 )
 _SHARES = frozenset({"win_prob", "lc_win_prob", "top10_mass", "repetition", "distinct", "order_gap"})
 _TAGGED = ("win_prob", "win_rate", "reward")  # these get a curve for each tag

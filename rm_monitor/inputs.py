@@ -58,19 +58,20 @@ def check(reward_model: Any, prompts: Any, references: Any, *, metric: str, on_e
 
 
 def load_scorers(given: Mapping[str, Any]) -> dict[str, Scorer | PreferenceScorer]:
-    """Load every scorer, and give pointwise ones that allow it the shared score cache."""
+    """Load every scorer, and give those that can use it the shared score cache."""
     from rm_monitor.scorers.cached import CachedScorer  # noqa: PLC0415  pulls in scorers only when used
     from rm_monitor.stores.scores import ScoreStore  # noqa: PLC0415
 
-    store: ScoreStore | None = None
-    loaded: dict[str, Scorer | PreferenceScorer] = {}
-    for name, source in given.items():
-        scorer = load_scorer(source)
-        if getattr(scorer, "cacheable", False):
-            store = store or ScoreStore()
-            scorer = CachedScorer(scorer, store)
-        loaded[name] = scorer
-    return loaded
+    store = ScoreStore()  # opened when first used
+
+    def with_cache(scorer: Any) -> Any:
+        if hasattr(scorer, "remember"):  # servers and judges keep what only they understand
+            scorer.remember(store)
+        if hasattr(scorer, "each"):
+            scorer.each(with_cache)
+        return CachedScorer(scorer, store) if getattr(scorer, "cacheable", False) else scorer
+
+    return {name: with_cache(load_scorer(source)) for name, source in given.items()}
 
 
 def is_first_process() -> bool:

@@ -169,6 +169,7 @@ class Panel:
             }
             if said.order_gap is not None:
                 compared["order_gap"] = np.asarray(said.order_gap, dtype=np.float64).reshape(n, k)
+            compared |= {m: np.asarray(x, dtype=np.float64).reshape(n, k) for m, x in said.measures.items()}
             evaluate.merge(values, compared, prefix, "" if i == 0 else reference.name)
 
     def _flat(self, completions: Sequence[Sequence[Completion]]) -> tuple[list[Prompt], list[Completion]]:

@@ -187,10 +187,13 @@ class Preferences:
         probability: ``(n,)``, P(completion is better than the reference) in [0, 1], averaged over both
             orders; nan where no answer could be read.
         order_gap: ``(n,)``, how far the two orders disagree, in [0, 1]; nan unknown.
+        measures: What else was noticed, each ``(n,)``, by metric name: ``unparsed`` (1 where a judge gave no
+            clear verdict), ``disagreement`` of an ensemble ...
     """
 
     probability: FloatArray
     order_gap: FloatArray | None = None
+    measures: Mapping[str, FloatArray] = field(default_factory=dict)
 
 
 # --------------------------------------------------------------------------- what an evaluation gives

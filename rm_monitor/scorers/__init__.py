@@ -8,6 +8,8 @@
     families/   one published kind a file           put together from
     text/       conversation -> ids                 heads/   numbers -> reward      run/   ids -> numbers
     function  loaded                                what the user made or loaded themselves
+    remote/   judge/                                behind a server: reward model; judging language model
+    ensemble                                        several of these as one
     cached                                          any of them, each answer scored once
 """
 
@@ -20,13 +22,19 @@ from rm_monitor.scorers.load import load_scorer
 
 if TYPE_CHECKING:
     from rm_monitor.scorers.describe import Description
+    from rm_monitor.scorers.ensemble import Ensemble
+    from rm_monitor.scorers.judge import LLMJudge
+    from rm_monitor.scorers.remote import RemoteScorer
     from rm_monitor.scorers.run.pointwise import PointwiseScorer
 
-__all__ = ["Description", "PointwiseScorer", "load_scorer"]
+__all__ = ["Description", "Ensemble", "LLMJudge", "PointwiseScorer", "RemoteScorer", "load_scorer"]
 
 _LAZY = {
     "Description": "rm_monitor.scorers.describe",
+    "Ensemble": "rm_monitor.scorers.ensemble",
+    "LLMJudge": "rm_monitor.scorers.judge",
     "PointwiseScorer": "rm_monitor.scorers.run.pointwise",
+    "RemoteScorer": "rm_monitor.scorers.remote",
 }
 
 
