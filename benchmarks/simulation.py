@@ -13,6 +13,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 Array = NDArray[np.float64]
 
@@ -75,6 +76,22 @@ def win_rates(level: Array) -> Array:
     """The win rates of these levels."""
     everyone = _population()
     return 1.0 - np.searchsorted(everyone, -np.asarray(level)) / everyone.size
+
+
+def win_probabilities(rates: Array) -> Array:
+    """``(t,)`` the true mean win probabilities of checkpoints with these win rates."""
+    level, mean = _win_probabilities()
+    found: Array = np.interp(levels(rates), level, mean)
+    return found
+
+
+@lru_cache(maxsize=1)
+def _win_probabilities() -> tuple[Array, Array]:
+    rng = np.random.default_rng(2)
+    total = rng.permutation(_population()[::10])
+    scale = np.exp(SCALE * rng.normal(size=total.size))
+    level = np.linspace(-8.0, 8.0, 161)
+    return level, np.array([expit(scale * (x + total)).mean() for x in level])
 
 
 def flat(rate: float = 0.55, t: int = EVALUATIONS) -> Array:

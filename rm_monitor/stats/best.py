@@ -132,7 +132,7 @@ def _highest(value: FloatArray, rows: NDArray[np.intp], ties: FloatArray | None)
 
 def _noise(table: Effects, rows: NDArray[np.intp], seed: int) -> NDArray[np.float32]:
     """``(rows, replicates)``: what resampled prompts add to each row's mean."""
-    sign = signs(seed, table.units, _REPLICATES)
+    sign = signs(seed, table.influence.shape[1], _REPLICATES)
     return resampled(table.influence[rows] / max(table.n, 1), sign)
 
 

@@ -186,7 +186,7 @@ class Detector:
             return tuple(Look(n=n, spent=s) for s in spent)
         z = np.where(usable, (drop - self.tolerance) / np.where(usable, se, 1.0), -np.inf)
         top = int(np.argmax(z))
-        sums = resampled(table.influence, signs(self.seed, table.units, self.replicates))
+        sums = resampled(table.influence, signs(self.seed, table.influence.shape[1], self.replicates))
         healthy = largest(sums, family.weights[usable], scale[usable], table.units)
         typical = min(float(np.median(se[usable & (family.width == w)])) for w in set(family.width[usable]))
         looks = []

@@ -15,7 +15,16 @@ from scipy.special import expit, logit, ndtri, stdtrit
 from rm_monitor.stats.compare import outcome, win_probability
 from rm_monitor.types import Estimate, FloatArray
 
-__all__ = ["mean", "paired_change", "rate", "share", "win_prob", "win_rate"]
+__all__ = [
+    "mean",
+    "paired_change",
+    "rate",
+    "share",
+    "share_with_error",
+    "standard_error",
+    "win_prob",
+    "win_rate",
+]
 
 Clusters = NDArray[Any]
 _FLAT = 1e-12  # a spread below this is rounding, not information
@@ -106,14 +115,18 @@ def share(p: FloatArray, *, level: float = 0.95, clusters: Clusters | None = Non
     if p.size == 0:
         return _NOTHING
     _check_unit(p)
-    value = float(p.mean())
     se, units = _standard_error(p, labels)
+    return share_with_error(float(p.mean()), se, units=units, n=p.size, level=level)
+
+
+def share_with_error(value: float, se: float, *, units: int, n: int, level: float = 0.95) -> Estimate:
+    """The interval of `share` for a mean in [0, 1] whose standard error is known."""
     slope = value * (1.0 - value)
     if not se > _FLAT or not slope > _FLAT:
-        return Estimate(value, *_wilson(value, float(units), level), p.size)
+        return Estimate(value, *_wilson(value, float(units), level), n)
     half = _t(level, units) * se / slope
     centre = logit(value)
-    return Estimate(value, float(expit(centre - half)), float(expit(centre + half)), p.size)
+    return Estimate(value, float(expit(centre - half)), float(expit(centre + half)), n)
 
 
 def win_rate(
@@ -190,14 +203,19 @@ def _known(x: FloatArray, clusters: Clusters | None, level: float) -> tuple[Floa
 
 def _standard_error(x: FloatArray, labels: Clusters | None) -> tuple[float, int]:
     """Standard error of the mean, and how many independent units are behind it."""
-    residual = x - x.mean()
+    return standard_error(x - x.mean(), labels)
+
+
+def standard_error(residual: FloatArray, labels: Clusters | None) -> tuple[float, int]:
+    """The same of a mean whose prompts deviate from it by these, ``(n,)``."""
+    n = residual.size
     if labels is not None:
         _, unit = np.unique(labels, return_inverse=True)
-        residual = np.bincount(unit, weights=residual)
+        residual = np.bincount(unit, weights=residual).astype(np.float64)
     units = residual.size
     if units < 2:
         return np.nan, units
-    return float(np.sqrt(np.sum(residual**2) * units / (units - 1)) / x.size), units
+    return float(np.sqrt(np.sum(residual**2) * units / (units - 1)) / n), units
 
 
 def _effective_size(y: FloatArray, labels: Clusters | None, value: float) -> float:

@@ -9,17 +9,21 @@ published models. Length may also be a true merit, so this is a second opinion, 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import expit
 
 from rm_monitor.stats.compare import check_temperature
-from rm_monitor.stats.intervals import share
+from rm_monitor.stats.intervals import share_with_error, standard_error
+from rm_monitor.stats.paired import groups
 from rm_monitor.types import BoolArray, Estimate, FloatArray
 
 __all__ = ["LengthControl", "length_controlled"]
 
 _NOTICEABLE = 0.02
+_RIDGE = 0.1  # of squared length a prompt; 1 took back only half of what length had explained in simulation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +32,8 @@ class LengthControl:
 
     Attributes:
         probability: ``(t, n)`` win probabilities at equal length, nan where unknown.
-        win_prob: One estimate an evaluation: the mean of a row of ``probability``.
+        win_prob: One estimate an evaluation: the mean of a row of ``probability``; its interval counts that
+            the slope is an estimate too.
         slope: Margin gained by an answer that is much longer than the reference's, in units of
             ``temperature``, with its 95 % interval over resampled prompts; 0 before the third evaluation.
         explained: Points of the gain in win probability since the first evaluation that length explains, as
@@ -51,6 +56,7 @@ def length_controlled(
     temperature: float = 1.0,
     resamples: int = 200,
     seed: int = 0,
+    clusters: NDArray[Any] | None = None,
 ) -> LengthControl:
     """Win probability had the answers been as long as their references.
 
@@ -65,6 +71,7 @@ def length_controlled(
         temperature: Divides the margin.
         resamples: Bootstrap replicates behind the intervals of slope and explained gain.
         seed: Of the resamples.
+        clusters: ``(n,)`` labels of prompts that belong together.
 
     Raises:
         ValueError: If shapes differ or ``temperature`` is not positive.
@@ -75,7 +82,7 @@ def length_controlled(
         >>> margin = 0.01 * (length - 100) + rng.normal(size=(6, 300))  # and the judge likes nothing else
         >>> control = length_controlled(margin, length, np.full(300, 100.0))
         >>> control.notable, round(control.explained.value, 2)
-        (True, 0.09)
+        (True, 0.15)
     """
     check_temperature(temperature)
     margin = np.asarray(margin, dtype=np.float64) / temperature
@@ -93,21 +100,44 @@ def length_controlled(
     m, x = np.where(known, margin, np.nan), np.where(known, x, np.nan)
 
     n = m.shape[1]
+    group = groups(clusters, n)
     together, alone = _sums(m, x)
-    times = np.random.default_rng(seed).multinomial(n, np.full(n, 1.0 / max(n, 1)), resamples)
-    slope = float(together.sum() / (alone.sum() + max(n, 1)))
-    slopes = times @ together / (times @ alone + max(n, 1))
+    ridge = _RIDGE * max(n, 1)
+    slope = float(together.sum() / (alone.sum() + ridge))
+    times = _resampled(n, group, resamples, seed)
+    slopes = times @ together / (times @ alone + ridge)
     gains = np.array([_explained(m, x, b, weight) for b, weight in zip(slopes, times, strict=True)])
     explained = _with_interval(_explained(m, x, slope, np.ones(n)), gains, n)
     error = (explained.high - explained.low) / (2 * 1.96)
     probability = expit(m - slope * x)
+    pull = (together - slope * (alone + _RIDGE)) / (alone.sum() + ridge)  # of each prompt on the slope
     return LengthControl(
         probability=probability,
-        win_prob=tuple(share(row) for row in probability),
+        win_prob=tuple(_point(p, row, pull, group) for p, row in zip(probability, x, strict=True)),
         slope=_with_interval(slope, slopes, n),
         explained=explained,
         notable=bool(abs(explained.value) > max(2.0 * error, _NOTICEABLE)),
     )
+
+
+def _point(p: FloatArray, x: FloatArray, pull: FloatArray, group: NDArray[np.int64] | None) -> Estimate:
+    """Mean of one row; a prompt moves it directly, and through the slope (delta method)."""
+    known = np.isfinite(p)
+    n = int(known.sum())
+    if n == 0:
+        return Estimate(np.nan, np.nan, np.nan, 0)
+    value = float(p[known].mean())
+    through = -float((p * (1.0 - p) * x)[known].mean())
+    moves = p[known] - value + n * through * pull[known]
+    se, units = standard_error(moves, None if group is None else group[known])
+    return share_with_error(value, se, units=units, n=n)
+
+
+def _resampled(n: int, group: NDArray[np.int64] | None, resamples: int, seed: int) -> NDArray[np.int64]:
+    """``(resamples, n)`` how often each prompt is drawn, with all of its cluster."""
+    units = n if group is None else int(group.max(initial=-1)) + 1
+    times = np.random.default_rng(seed).multinomial(units, np.full(units, 1.0 / max(units, 1)), resamples)
+    return times if group is None else times[:, group]
 
 
 def _longer(difference: FloatArray) -> FloatArray:
@@ -120,7 +150,7 @@ def _longer(difference: FloatArray) -> FloatArray:
 def _sums(m: FloatArray, x: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Each prompt's part of the slope: of products and of squares, ``(n,)`` each; 0 before the third row.
 
-    The ridge adds one unit a prompt to the squares, so that lengths that hardly vary give a slope near 0.
+    The ridge adds a little a prompt to the squares, so that lengths that hardly vary give a slope near 0.
     """
     if len(m) < 3:
         return np.zeros(m.shape[1]), np.zeros(m.shape[1])

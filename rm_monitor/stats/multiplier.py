@@ -17,25 +17,28 @@ from rm_monitor.types import FloatArray
 __all__ = ["largest", "resampled", "signs"]
 
 REPLICATES = 10_000
+Signs = NDArray[np.int8] | NDArray[np.float32]
+_READY = 10_000_000  # signs kept as floats, 40 MB; more are kept as bytes
 
 
 @lru_cache(maxsize=2)
-def signs(seed: int, units: int, replicates: int = REPLICATES) -> NDArray[np.int8]:
+def signs(seed: int, units: int, replicates: int = REPLICATES) -> Signs:
     """``(units, replicates)`` of -1 and 1, drawn from a private generator."""
-    drawn = np.random.default_rng(seed).integers(0, 2, (units, replicates), dtype=np.int8)
-    drawn = (drawn * 2 - 1).astype(np.int8)
+    drawn: Signs = np.random.default_rng(seed).integers(0, 2, (units, replicates), dtype=np.int8) * 2 - 1
+    if drawn.size <= _READY:
+        drawn = drawn.astype(np.float32)  # ready to multiply, which halves the time of a look
     drawn.setflags(write=False)  # it is shared by everyone who asks with the same seed
     return drawn
 
 
-def resampled(influence: FloatArray, sign: NDArray[np.int8]) -> NDArray[np.float32]:
+def resampled(influence: FloatArray, sign: Signs) -> NDArray[np.float32]:
     """``(t, replicates)`` sums of signed influences.
 
     Args:
         influence: ``(t, units)``.
         sign: ``(units, replicates)``.
     """
-    return influence.astype(np.float32) @ sign.astype(np.float32)
+    return influence.astype(np.float32) @ sign.astype(np.float32, copy=False)
 
 
 def largest(

@@ -27,18 +27,15 @@ class Effects:
         influence: ``(t, g)``, one column a unit (a prompt, or a cluster of prompts), such that
             ``value[s]`` moves by ``influence[s, u] / n`` with unit ``u``; columns not in the table are zero.
         n: Prompts that the table holds.
+        units: Independent units that the table holds.
         counts: ``(t,)`` prompts known in each row.
     """
 
     value: FloatArray
     influence: FloatArray
     n: int
+    units: int
     counts: NDArray[np.int64]
-
-    @property
-    def units(self) -> int:
-        """Independent units."""
-        return int(self.influence.shape[1])
 
 
 def groups(clusters: NDArray[Any] | None, n: int) -> NDArray[np.int64] | None:
@@ -74,7 +71,7 @@ def effects(table: FloatArray, group: NDArray[np.int64] | None = None) -> Effect
     counts = known.sum(axis=1)
     if n == 0:
         zero = np.zeros(table.shape)
-        return Effects(np.full(len(table), np.nan), zero, 0, counts)
+        return Effects(np.full(len(table), np.nan), zero, 0, 0, counts)
     if known[:, here > 0].all():
         value = cells.sum(axis=1) / n
         column = cells.sum(axis=0) / np.maximum(here, 1) - value.mean()
@@ -84,11 +81,10 @@ def effects(table: FloatArray, group: NDArray[np.int64] | None = None) -> Effect
     influence = residual * (n / np.maximum(counts, 1))[:, None]
     value = np.where(counts > 0, value, np.nan)
     if group is None:
-        return Effects(value, influence, n, counts)
-    units = int(group.max()) + 1 if group.size else 0
-    summed = np.zeros((len(table), units))
+        return Effects(value, influence, n, n, counts)
+    summed = np.zeros((len(table), int(group.max()) + 1))
     np.add.at(summed.T, group, influence.T)
-    return Effects(value, summed, n, counts)
+    return Effects(value, summed, n, np.unique(group[here > 0]).size, counts)
 
 
 def _two_way(

@@ -26,7 +26,7 @@ from rm_monitor.types import FloatArray
 
 __all__ = ["strict_looks"]
 
-_STAKES = np.array([0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.95])
+_STAKES = np.array([0.1, 0.3, 0.6, 0.95])  # eight, or four less bold ones, saw no more falls
 _BISECTIONS = 12
 _NOISE = 1e-9
 

@@ -43,10 +43,15 @@ def test_a_rising_run_is_not_flagged():
 def test_healthy_runs_are_flagged_as_rarely_as_stated():
     """200 flat runs of 12 evaluations at alpha .2: 40 alarms expected (sd 5.7)."""
     flagged = [
-        first_flag(degradation(run([0] * 12, n=64, seed=s), horizon=12, alpha=0.2)) is not None
-        for s in range(200)
+        first_flag(quick_looks(run([0] * 12, n=64, seed=s), horizon=12)) is not None for s in range(200)
     ]
     assert 20 <= sum(flagged) <= 60
+
+
+def quick_looks(scores, horizon):
+    """The looks at alpha .2 with fewer resamples, for many runs."""
+    detector = Detector(levels=(0.2,), horizon=horizon, replicates=1000)
+    return [detector.add(row)[0] for row in scores]
 
 
 def test_the_stated_bounds_of_a_run_hold_together():
@@ -54,7 +59,7 @@ def test_the_stated_bounds_of_a_run_hold_together():
     levels = np.array([0, 0, 0, -0.3, -0.6, -0.9])
     wrong = 0
     for seed in range(150):
-        looks = degradation(run(levels, n=200, seed=seed), horizon=6, alpha=0.2)
+        looks = quick_looks(run(levels, n=200, seed=seed), horizon=6)
         wrong += any(
             look.low > true_fall(levels[: t + 1], look)
             for t, look in enumerate(looks)

@@ -1,0 +1,145 @@
+"""What happened in each of many runs of a case."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.special import expit
+
+from benchmarks import simulation
+from benchmarks.cases import Case
+from benchmarks.simulation import Array
+from rm_monitor import stats
+
+ALPHA, WARN = 0.05, 0.20
+
+
+@dataclass(kw_only=True)
+class Watched:
+    """One run, watched from the first evaluation to the last.
+
+    Attributes:
+        alarms: Evaluations that raised the alarm.
+        warnings: Evaluations that warned.
+        looks: The looks at the alarm's rate.
+        asked: Evaluations at which fresh prompts were answered.
+    """
+
+    alarms: list[int] = field(default_factory=list)
+    warnings: list[int] = field(default_factory=list)
+    looks: list[stats.Look] = field(default_factory=list)
+    asked: list[int] = field(default_factory=list)
+
+
+def watch(case: Case, run: int, *, confirm: bool = False, tolerance: float = 0.0) -> Watched:
+    """The alarm, and with ``confirm`` its warnings settled on as many fresh prompts."""
+    rng = case.rng(run)
+    rates = case.truth(rng)
+    scores = case.scores(rates, rng)
+    fresh = case.scores(rates, rng) if confirm else scores
+    detector = stats.Detector(
+        levels=(ALPHA, WARN),
+        pool=not case.outcomes,
+        horizon=case.evaluations,
+        tolerance=tolerance,
+        confirm_on_warn=confirm,
+    )
+    seen = Watched()
+    for t, row in enumerate(scores):
+        alarm, warning = detector.add(row)
+        raised = alarm.flagged
+        if np.isfinite(warning.fresh_level):
+            seen.asked.append(t)
+            assert detector.table is not None
+            best = int(np.argmax(detector.table.value[:-1]))
+            settled = stats.retest(
+                fresh[best], fresh[t], level=warning.fresh_level, pool=not case.outcomes, tolerance=tolerance
+            )
+            raised |= settled.confirmed
+        seen.looks.append(alarm)
+        seen.alarms += [t] if raised else []
+        seen.warnings += [t] if warning.flagged else []
+    return seen
+
+
+def strict_alarms(case: Case, run: int) -> list[int]:
+    """Evaluations that raise the alarm by betting."""
+    rng = case.rng(run)
+    scores = case.scores(case.truth(rng), rng)
+    looks = stats.degradation(
+        scores, pool=not case.outcomes, horizon=case.evaluations, alpha=ALPHA, strict=True
+    )
+    return [t for t, look in enumerate(looks) if look.flagged]
+
+
+def regret(case: Case, run: int) -> float:
+    """True win rate lost by taking the live best."""
+    rng = case.rng(run)
+    rates = case.truth(rng)
+    return float(rates.max() - rates[stats.best(case.scores(rates, rng)).index])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confirmed:
+    """A choice on held-out prompts: what it lost, and whether its interval holds the winner's truth."""
+
+    regret: float
+    covered: bool
+    bias: float
+
+
+def confirmed_regret(case: Case, run: int, *, live: float = 0.75, keep: Sequence[int] = (5, 3)) -> Confirmed:
+    """The same after confirmation, with as many answers in all: fewer live, the rest for the finalists."""
+    rng = case.rng(run)
+    rates = case.truth(rng)
+    spent = round(live * case.n)
+    stage_budget = (case.n - spent) * len(rates) // len(keep)
+
+    def answer(rows: tuple[int, ...], stage: int) -> tuple[Array, Array]:
+        rewards = case.scores(rates, rng, stage_budget // len(rows))[list(rows)]
+        return rewards, expit(rewards)
+
+    choice = stats.confirm(case.scores(rates, rng, spent), answer, keep=keep)
+    truth = float(simulation.win_probabilities(rates)[choice.index])
+    return Confirmed(
+        regret=float(rates.max() - rates[choice.index]),
+        covered=bool(choice.value.low <= truth <= choice.value.high),
+        bias=choice.value.value - truth,
+    )
+
+
+def covered(case: Case, run: int, *, probability: bool) -> list[bool]:
+    """Whether each point's band holds its own truth."""
+    rng = case.rng(run)
+    rates = case.truth(rng)
+    bands = [stats.win_prob(row) if probability else stats.win_rate(row) for row in case.scores(rates, rng)]
+    truth = simulation.win_probabilities(rates) if probability else rates
+    return [bool(band.low <= true <= band.high) for band, true in zip(bands, truth, strict=True)]
+
+
+def true_falls(looks: Iterable[stats.Look], wins: Array) -> list[float]:
+    """True fall of the pool score of each look's contrast; nan where nothing was compared."""
+    falls = []
+    for t, look in enumerate(looks):
+        pool = wins[: t + 1, : t + 1].mean(axis=1)
+        falls.append(
+            float(pool[list(look.against)].mean() - pool[list(look.now)].mean()) if look.against else np.nan
+        )
+    return falls
+
+
+_DRAWS = 200_000
+
+
+def pairwise_wins(rates: Array) -> Array:
+    """``(t, t)`` true mean probability that a checkpoint's answer beats another's."""
+    rewards = simulation.rewards(rates, _DRAWS, np.random.default_rng(1))
+    t = len(rates)
+    wins = np.full((t, t), 0.5)
+    for a in range(t):
+        for b in range(a):
+            wins[a, b] = expit(rewards[a] - rewards[b]).mean()
+            wins[b, a] = 1.0 - wins[a, b]
+    return wins
