@@ -141,6 +141,16 @@ class Keeper:
         _sync(self.kept)
         return target
 
+    def refer(self, step: int, source: Path) -> Path:
+        """Point at a checkpoint that nobody deletes, such as the folder the policy was loaded from."""
+        self.kept.mkdir(parents=True, exist_ok=True)
+        target = self.kept / f"step-{step}"
+        if target.is_symlink():
+            target.unlink()
+        shutil.rmtree(target, ignore_errors=True)
+        target.symlink_to(source.resolve(), target_is_directory=True)
+        return target
+
     def available(self) -> dict[int, Path]:
         """Step -> folder of every kept checkpoint that is whole."""
         if not self.kept.is_dir():
@@ -181,7 +191,11 @@ class Keeper:
         marked = self.best()
         spared = set(keep) | ({marked[0]} if marked else set())
         for path in self.kept.iterdir() if self.kept.is_dir() else ():
-            if step_of(path) not in spared:
+            if step_of(path) in spared:
+                continue
+            if path.is_symlink():
+                path.unlink()
+            else:
                 shutil.rmtree(path, ignore_errors=True)
 
 

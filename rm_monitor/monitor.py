@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from rm_monitor import evaluate, inputs, words
 from rm_monitor.config import MonitorConfig
+from rm_monitor.initial import initial_checkpoint
 from rm_monitor.logbook import Complaints, Logbook, Rules
 from rm_monitor.manifest import segment_id
 from rm_monitor.measurer import Measured, Measurer
@@ -247,6 +248,8 @@ class RewardMonitor:
         Raises:
             Exception: Whatever went wrong, only if ``on_error="raise"``.
         """
+        if step == 0 and checkpoint is None:
+            checkpoint = self._initial(model)
         measured = self.measure(model, tokenizer, step=step)
         return self.record(measured, step=step, checkpoint=checkpoint, save=save, about_to_save=about_to_save)
 
@@ -404,6 +407,14 @@ class RewardMonitor:
             self._logbook.close()
 
     # ------------------------------------------------------------------ small things
+
+    def _initial(self, model: Any) -> Path | None:
+        """Where the weights that training starts from lie; None if that cannot be told."""
+        try:
+            return initial_checkpoint(model)
+        except Exception as problem:
+            self._complain("initial", "the initial weights were not found on disk", problem)
+            return None
 
     def _save(self, step: int, save: SavesCheckpoint) -> None:
         """Let the user's function write the new best, on every rank, then keep it."""

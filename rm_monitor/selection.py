@@ -122,7 +122,10 @@ class Selection:
         if source is None or why is not None:
             log.warning("checkpoint of step %d cannot be kept: %s", step, why)
             return
-        self._keeper.pin(step, source)
+        if step == 0:  # the folder the policy was loaded from: nobody rotates it
+            self._keeper.refer(step, source)
+        else:
+            self._keeper.pin(step, source)
         self._mine.add(step)
 
     def _link(self, step: int) -> Path | None:

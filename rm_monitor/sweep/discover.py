@@ -85,6 +85,11 @@ class Source:
             found[step] = Found(step=step, path=weights, problem=why)
         return [found[step] for step in sorted(found)]
 
+    @property
+    def base_folder(self) -> Path | None:
+        """The base, if it is a folder on this machine."""
+        return Path(self.base) if self.base is not None and Path(self.base).is_dir() else None
+
     def load(self, path: Path | None) -> tuple[Any, Any]:
         """Model and tokenizer of a checkpoint, full weights or an adapter on its base; None: the base.
 

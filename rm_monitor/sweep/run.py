@@ -65,7 +65,8 @@ def sweep(
     swept = Swept()
     done = {p.step for p in monitor.curve if p.segment == monitor.segment and p.status in ("ok", "partial")}
     if source.base is not None and 0 not in done:
-        monitor.record(measure_loaded(monitor, source, None, 0), step=0)
+        measured = measure_loaded(monitor, source, None, 0)
+        monitor.record(measured, step=0, checkpoint=source.base_folder)
         swept.judged.append(0)
     todo = []
     for checkpoint in found:

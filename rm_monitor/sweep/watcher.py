@@ -183,7 +183,7 @@ class Watcher:
         """Put a measurement on the shared curve when it is our turn; the best is linked from the pin."""
         with _Turn(self.monitor):
             self.monitor.record(measured, step=step, checkpoint=pin)
-            if pin is not None:
+            if pin is not None and path is not None:
                 shutil.rmtree(pin, ignore_errors=True)
             if path is not None and path.is_dir():
                 self.monitor.saved(step, path)
@@ -202,7 +202,8 @@ class Watcher:
         with lease:
             self._read_history()
             if 0 not in self._judged:
-                self._record(0, measure_loaded(self.monitor, self.source, None, 0), None, None)
+                measured = measure_loaded(self.monitor, self.source, None, 0)
+                self._record(0, measured, self.source.base_folder, None)
                 self._judged[0] = 0.0
                 self.swept.judged.append(0)
 
