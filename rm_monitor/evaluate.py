@@ -111,7 +111,12 @@ def tie_width(*rewards: FloatArray) -> float:
 
 
 def compare(
-    reward: FloatArray, reference: FloatArray, *, scale: Scale, temperature: float | None = None
+    reward: FloatArray,
+    reference: FloatArray,
+    *,
+    scale: Scale,
+    temperature: float | None = None,
+    noise: float = 0.0,
 ) -> dict[str, FloatArray]:
     """Completions against the references of their prompts.
 
@@ -120,13 +125,14 @@ def compare(
         reference: ``(n,)`` rewards of the references.
         scale: Only ``logit`` differences have a probability; others need a fitted ``temperature``.
         temperature: Divides the margin inside the sigmoid; None is 1 on a logit scale.
+        noise: What the scorer measured that batches and padding do to a reward: smaller margins are ties.
 
     Returns:
         ``margin``, ``win_rate`` (1 win, 0.5 tie, 0 loss), ``tie_rate`` and, if the scale has one,
         ``win_prob``; each ``(n, k)``, nan where either side is unscored.
     """
     margin = reward - reference[:, None]
-    tie = tie_width(reward, reference)
+    tie = max(tie_width(reward, reference), noise)
     outcome = stats.outcome(margin.ravel(), tie=tie).reshape(margin.shape)
     values = {
         "margin": margin,

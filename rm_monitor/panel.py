@@ -34,7 +34,8 @@ class Panel:
     Args:
         scorers: Name -> scorer, the primary one first.
         prompts: ``n`` prompts, in the order of every array here.
-        temperature: Divides margins inside the sigmoid; None is 1 on a logit scale, none elsewhere.
+        temperature: Divides the primary scorer's margins inside the sigmoid; None is what that scorer was
+            loaded with, else 1 on a logit scale and none elsewhere.
     """
 
     def __init__(
@@ -65,12 +66,18 @@ class Panel:
         scorer = self.scorers[self.primary]
         if isinstance(scorer, PreferenceScorer):
             return True
-        return scorer.scale == "logit" or self.temperature is not None
+        return scorer.scale == "logit" or self.temperature_of(self.primary) is not None
+
+    def temperature_of(self, name: str) -> float | None:
+        """What divides a scorer's margins; never another scorer's, whose differences mean something else."""
+        given = self.temperature if name == self.primary else None
+        own: float | None = getattr(self.scorers[name], "temperature", None)
+        return own if given is None else given
 
     @property
     def pool_temperature(self) -> float | None:
         """Of the pool score; None where rewards are not on a logit scale: fitted to the first point then."""
-        return self.temperature or (1.0 if self.has_probability else None)
+        return self.temperature_of(self.primary) or (1.0 if self.has_probability else None)
 
     def headline(self, metric: str) -> str:
         """The metric asked for, or the win rate where there is no win probability.
@@ -143,7 +150,13 @@ class Panel:
         evaluate.merge(values, flags, prefix)
         for i, reference in enumerate(references):
             fixed = self.reference_rewards(name, reference)
-            compared = evaluate.compare(reward, fixed, scale=scorer.scale, temperature=self.temperature)
+            compared = evaluate.compare(
+                reward,
+                fixed,
+                scale=scorer.scale,
+                temperature=self.temperature_of(name),
+                noise=float(getattr(scorer, "noise", 0.0)),
+            )
             evaluate.merge(values, compared, prefix, "" if i == 0 else reference.name)
 
     def _prefer(

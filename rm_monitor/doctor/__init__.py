@@ -57,9 +57,12 @@ def examine(
     agreements = tuple(agreement(scorer, some, name=name) for name, some in sets.items() if some)
     for one in agreements:
         findings.extend(check_agreement(one))
+    temperature: float | None = getattr(scorer, "temperature", None)
     return Report(
         description=scorer.describe() if hasattr(scorer, "describe") else type(scorer).__name__,
         findings=tuple(findings),
         agreements=agreements,
-        has_probability=isinstance(scorer, PreferenceScorer) or scorer.scale == "logit",
+        has_probability=isinstance(scorer, PreferenceScorer)
+        or scorer.scale == "logit"
+        or temperature is not None,
     )

@@ -68,7 +68,7 @@ def agreement(scorer: Scorer | PreferenceScorer, pairs: Sequence[Pair], *, name:
         longer_wins=stats.rate((longer + 1) / 2),
         prefers_longer=stats.rate(np.where(longer == 0, np.nan, np.where(longer > 0, ours, 1 - ours))),
         pairs=len(pairs),
-        calibration=stats.fit_temperature(margin),
+        calibration=stats.fit_temperature(margin, stated=_stated(scorer)),
     )
 
 
@@ -78,7 +78,7 @@ def fit_temperature(scorer: Scorer | PreferenceScorer, pairs: Sequence[Pair]) ->
     Pass its value on as ``RewardMonitor(temperature=...)``; of a preference model it only tells how true the
     probabilities are.
     """
-    return stats.fit_temperature(margins(scorer, pairs))
+    return stats.fit_temperature(margins(scorer, pairs), stated=_stated(scorer))
 
 
 def margins(scorer: Scorer | PreferenceScorer, pairs: Sequence[Pair]) -> FloatArray:
@@ -100,6 +100,10 @@ def outcomes(scorer: Scorer | PreferenceScorer, pairs: Sequence[Pair]) -> FloatA
     """``(n,)``: 1 where the chosen answer wins, 0.5 for a tie, 0 where it loses, nan unscored."""
     margin = margins(scorer, pairs)
     return stats.outcome(margin, tie=tie_of(scorer, margin))
+
+
+def _stated(scorer: Scorer | PreferenceScorer) -> float:
+    return getattr(scorer, "temperature", None) or 1.0
 
 
 def tie_of(scorer: Scorer | PreferenceScorer, margin: FloatArray) -> float:

@@ -71,6 +71,12 @@ class CachedScorer:
         return scale
 
     @property
+    def temperature(self) -> float | None:
+        """The scorer's."""
+        temperature: float | None = getattr(self.scorer, "temperature", None)
+        return temperature
+
+    @property
     def noise(self) -> float:
         """The scorer's: differences of two rewards up to this are ties."""
         return float(getattr(self.scorer, "noise", 0.0))

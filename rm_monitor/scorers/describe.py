@@ -16,10 +16,11 @@ EXAMPLE = Prompt(id="example", messages=({"role": "user", "content": "What is tw
 ANSWER = "Four."
 SCALES: Mapping[str, str] = {
     "logit": "a difference of two rewards is the log-odds that the first is better",
-    "rating": "differences rank answers; no probability until a temperature is fitted",
-    "unit": "between 0 and 1; no probability until a temperature is fitted",
-    "unknown": "differences rank answers; no probability until a temperature is fitted",
+    "rating": "differences rank answers",
+    "unit": "between 0 and 1; differences rank answers",
+    "unknown": "differences rank answers",
 }
+NO_PROBABILITY = "no probability without a `temperature=` (rm-monitor doctor --pairs fits one)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +64,7 @@ class Description:
         name: What the user called it.
         kind: Its family.
         scale: What a difference of two rewards means.
+        temperature: Divides it inside the sigmoid; None: 1 on a logit scale, no probability elsewhere.
         reward: The number that is the headline, and that higher is better.
         head: What decides that number: shape, where it is read, sign.
         model: Facts of the network: weights, dtype, attention.
@@ -75,6 +77,7 @@ class Description:
     name: str
     kind: str
     scale: Scale
+    temperature: float | None
     reward: str
     head: Mapping[str, str]
     model: Mapping[str, str]
@@ -90,7 +93,7 @@ class Description:
             ("kind", f"{self.kind}: {ABOUT.get(self.kind, 'a scorer of your own')}"),
             ("reward", f"{self.reward}; higher is better"),
             *([("attributes", f"{', '.join(self.attributes)}: a curve each")] if self.attributes else []),
-            ("scale", f"{self.scale}: {SCALES[self.scale]}"),
+            ("scale", f"{self.scale}: {SCALES[self.scale]}{self._probability()}"),
             ("head", ", ".join(f"{key} {value}" for key, value in self.head.items())),
             ("network", ", ".join(f"{k} {v}" for k, v in self.model.items() if not k.endswith(HASHES))),
             ("weights", ", ".join(v for k, v in self.model.items() if k.endswith("weights"))),
@@ -100,6 +103,11 @@ class Description:
             *(("note", note) for note in self.notes),
         ]
         return [f"{name:<13} {value}" for name, value in facts]
+
+    def _probability(self) -> str:
+        if self.temperature is not None:
+            return f"; divided by the temperature {self.temperature:g}"
+        return "" if self.scale == "logit" else f"; {NO_PROBABILITY}"
 
     def __str__(self) -> str:
         return "\n".join(self.lines())

@@ -23,6 +23,7 @@ class FunctionScorer:
         function: Returns one number a completion; one that is not finite is unscored.
         name: For people; None: the function's own.
         scale: What a difference of two scores means: ``"logit"`` only if its sigmoid is a probability.
+        temperature: Divides differences of its scores, so that their sigmoid is a probability.
         fingerprint: Names the function's version. Only with one are scores kept across runs: a function can
             change without its name changing.
 
@@ -39,12 +40,14 @@ class FunctionScorer:
         *,
         name: str | None = None,
         scale: Scale = "unknown",
+        temperature: float | None = None,
         fingerprint: str | None = None,
     ) -> None:
         if not callable(function):
             raise TypeError(f"`function` must be callable, got {type(function).__name__}")
         self.name = name or getattr(function, "__name__", type(function).__name__)
         self.scale = scale
+        self.temperature = temperature
         self._function = function
         self._with_prompts = _takes_three(function)
         self._fingerprint = fingerprint or getattr(function, "fingerprint", None)

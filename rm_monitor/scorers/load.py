@@ -31,6 +31,7 @@ def load_scorer(
     batch_tokens: int = 1024,
     strip_think: bool = True,
     scale: Scale | None = None,
+    temperature: float | None = None,
     show: bool = True,
     **more: Any,
 ) -> Scorer | PreferenceScorer:
@@ -60,6 +61,8 @@ def load_scorer(
         batch_tokens: Tokens a forward, padding included; halved for good when memory runs out.
         strip_think: Leave out reasoning blocks, in answers and references alike.
         scale: What a difference of two rewards means, where you know better than the family's default.
+        temperature: Divides differences of rewards, so that their sigmoid is a probability: fitted on
+            labelled pairs by ``rm-monitor doctor --pairs``.
         show: Print what was found, to stderr.
         **more: ``deterministic=True`` scores one row a forward; ``chat_template=``, ``input_format=``
             (``chat``, ``text_pair``, ``plain``) and ``bos=`` (``template``, ``one``, ``none``) set the
@@ -85,6 +88,7 @@ def load_scorer(
         "batch_tokens": batch_tokens,
         "strip_think": strip_think,
         "scale": scale,
+        "temperature": temperature,
     }
     scorer = _load(source, kind, options)
     if show and scorer is not source and hasattr(scorer, "describe"):
@@ -105,7 +109,7 @@ def _load(source: Any, kind: str | None, options: dict[str, Any]) -> Scorer | Pr
     if isinstance(source, (Scorer, PreferenceScorer)):
         return source
     if callable(source):
-        given = {k: options[k] for k in ("name", "scale") if options[k] is not None}
+        given = {k: options[k] for k in ("name", "scale", "temperature") if options[k] is not None}
         function: Scorer = _call("function", "FunctionScorer", source, **given)
         return function
     raise TypeError(

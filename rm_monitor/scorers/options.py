@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -37,6 +38,7 @@ class Options:
     pooling: Literal["auto", "mask", "hf"] = "auto"
     bos: Bos = "template"
     scale: Scale | None = None
+    temperature: float | None = None
     reference: Any = None
     beta: float = 0.1
     length_normalised: bool = False
@@ -44,6 +46,10 @@ class Options:
     def __post_init__(self) -> None:
         if self.scale not in (None, "logit", "rating", "unit", "unknown"):
             raise ValueError(f"`scale` must be 'logit', 'rating', 'unit' or 'unknown', got {self.scale!r}")
+        if self.temperature is not None and not 0 < self.temperature < math.inf:
+            raise ValueError(
+                f"`temperature` divides differences of rewards and must be above 0, got {self.temperature}"
+            )
         if self.input_format not in (None, "chat", "text_pair", "plain"):
             raise ValueError(
                 f"`input_format` must be 'chat', 'text_pair' or 'plain', got {self.input_format!r}"

@@ -13,6 +13,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import expit
 
+from rm_monitor.stats.compare import check_temperature
 from rm_monitor.types import Estimate, FloatArray
 
 __all__ = ["Calibration", "Reliability", "fit_temperature", "reliability"]
@@ -52,7 +53,7 @@ class Calibration:
         temperature: With its 95 % interval (likelihood ratio) and the pairs behind it. nan if no temperature
             fits: the rewards do not agree with the labels more than they contradict them, or never
             contradict them.
-        before: Reliability at temperature 1.
+        before: Reliability at the temperature in use so far.
         after: Reliability of pairs that the temperature was not fitted on (two folds); nan if none fits.
     """
 
@@ -61,15 +62,16 @@ class Calibration:
     after: Reliability
 
 
-def fit_temperature(margin: FloatArray) -> Calibration:
+def fit_temperature(margin: FloatArray, *, stated: float = 1.0) -> Calibration:
     """The temperature at which stated probabilities are likeliest.
 
     Args:
         margin: ``(n,)`` reward of the answer that people chose minus reward of the other; nan where
             unknown.
+        stated: The temperature in use so far, which ``before`` is measured at.
 
     Raises:
-        ValueError: If it is not one-dimensional.
+        ValueError: If ``margin`` is not one-dimensional or ``stated`` not positive.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -82,6 +84,7 @@ def fit_temperature(margin: FloatArray) -> Calibration:
     margin = np.asarray(margin, dtype=np.float64)
     if margin.ndim != 1:
         raise ValueError(f"`margin` is (n,), one a labelled pair; got shape {margin.shape}")
+    check_temperature(stated)
     margin = margin[np.isfinite(margin)]
     value, low, high = _fit(margin)
     parts = np.arange(len(margin)) % 2
@@ -92,7 +95,7 @@ def fit_temperature(margin: FloatArray) -> Calibration:
         unseen[:] = np.nan
     return Calibration(
         temperature=Estimate(value, low, high, len(margin)),
-        before=reliability(expit(margin)),
+        before=reliability(expit(margin / stated)),
         after=reliability(expit(unseen)),
     )
 

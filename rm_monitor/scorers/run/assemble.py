@@ -101,6 +101,7 @@ def put_together(
         head=head,
         batcher=options.batcher(encoding.tokenizer),
         device=device,
+        temperature=options.temperature,
         **parts,
     )
 

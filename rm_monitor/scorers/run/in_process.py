@@ -38,6 +38,7 @@ class InProcessScorer:
         head: Features -> reward.
         batcher: How many rows at once.
         device: Where the network is.
+        temperature: Divides differences of rewards, from labelled pairs; None: as the scale says.
         notes: What a person should know, from loading.
     """
 
@@ -51,6 +52,7 @@ class InProcessScorer:
         head: Head,
         batcher: Batcher,
         device: torch.device,
+        temperature: float | None = None,
         notes: Sequence[str] = (),
     ) -> None:
         self.name = name
@@ -60,6 +62,7 @@ class InProcessScorer:
         self.head = head
         self.batcher = batcher
         self.device = device
+        self.temperature = temperature
         self.notes = tuple(notes)
 
     @property
@@ -84,7 +87,7 @@ class InProcessScorer:
     def fingerprint(self) -> str:
         """Everything a score depends on: weights, template, dtype, longest input, versions."""
         given = {f"input.{k}": v for k, v in self.formatter.identity.items()}
-        return digest({**self.model_identity, **given}).hex()
+        return digest({**self.model_identity, **given, "temperature": str(self.temperature)}).hex()
 
     def to(self, device: torch.device | str) -> InProcessScorer:
         """Move the weights, and score there from now on. The fingerprint tells a CPU from a GPU."""
@@ -100,6 +103,7 @@ class InProcessScorer:
             name=self.name,
             kind=self.kind,
             scale=self.scale,
+            temperature=self.temperature,
             reward=self.head.identity["reward"],
             head={k: v for k, v in self.head.identity.items() if k != "reward"},
             model=dict(self.reader.identity),
@@ -118,12 +122,12 @@ class InProcessScorer:
         """How much batches and padding change a score, measured: smaller differences are ties.
 
         About 1e-6 of a score in float32, a few hundredths of the spread of scores in bfloat16; 0 where each
-        row is run alone. Eight answers of different lengths are scored together and alone.
+        row is run alone. Eight answers of similar lengths are scored in padded batches and alone.
         """
         if self.batcher.single:
             return 0.0
         answers = 2 if hasattr(self, "prefer") else 1
-        rows = [self.formatter.render(EXAMPLE, *[(ANSWER + " ") * 2**i] * answers) for i in range(8)]
+        rows = [self.formatter.render(EXAMPLE, *[(ANSWER + " ") * (12 + i)] * answers) for i in range(8)]
         together = self.read(rows).reward
         alone = self.read(rows, batcher=Batcher(tokens=self.batcher.tokens, single=True)).reward
         return float(np.nanmax(np.abs(together - alone), initial=0.0))

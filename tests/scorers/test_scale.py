@@ -1,0 +1,105 @@
+"""What a difference of rewards means: no probability is invented, and float noise is a tie."""
+
+import numpy as np
+import pytest
+
+from rm_monitor.panel import Panel
+from rm_monitor.scorers import load_scorer
+from rm_monitor.types import Completion, Prompt, ReferenceSet, Scores
+from tests.scorers.conftest import TEXTS, answers, llama_config, scaled
+
+PROMPTS = [Prompt(id=str(i), messages=({"role": "user", "content": "Q"},)) for i in range(4)]
+REFERENCES = ReferenceSet(
+    name="fixed", completions=tuple(Completion(prompt_id=p.id, text="") for p in PROMPTS)
+)
+COMPLETIONS = [[Completion(prompt_id=p.id, text="x" * i)] for i, p in enumerate(PROMPTS)]
+
+
+class Length:
+    name, fingerprint = "length", "length"
+
+    def __init__(self, scale, **more):
+        self.scale = scale
+        self.__dict__.update(more)
+
+    def score(self, prompts, completions):
+        return Scores(reward=np.array([float(len(c.text)) for c in completions]))
+
+
+def values(scorers, **more):
+    return Panel(scorers, PROMPTS, **more).values(COMPLETIONS, [REFERENCES])
+
+
+@pytest.mark.parametrize("scale", ["rating", "unit", "unknown"])
+def test_no_probability_is_invented_for_a_scale_that_has_none(scale):
+    found = values({"main": Length(scale)})
+    assert "win_prob" not in found
+    assert "win_rate" in found
+
+
+def test_a_logit_scale_is_its_own_probability():
+    expected = 1 / (1 + np.exp(-np.arange(4.0)))
+    np.testing.assert_allclose(values({"main": Length("logit")})["win_prob"][:, 0], expected)
+
+
+def test_a_fitted_temperature_gives_any_scale_a_probability():
+    expected = 1 / (1 + np.exp(-np.arange(4.0) / 2))
+    for found in (
+        values({"main": Length("unknown", temperature=2.0)}),
+        values({"main": Length("unknown")}, temperature=2.0),
+        values({"main": Length("unknown", temperature=7.0)}, temperature=2.0),
+    ):
+        np.testing.assert_allclose(found["win_prob"][:, 0], expected)
+
+
+def test_the_temperature_of_one_scorer_is_never_used_for_another():
+    found = values(
+        {"main": Length("logit"), "gold": Length("logit"), "other": Length("unknown")}, temperature=5.0
+    )
+    np.testing.assert_allclose(found["win_prob"][:, 0], 1 / (1 + np.exp(-np.arange(4.0) / 5)))
+    np.testing.assert_allclose(found["gold/win_prob"][:, 0], 1 / (1 + np.exp(-np.arange(4.0))))
+    assert "other/win_prob" not in found
+
+
+def test_a_difference_within_the_scorers_own_noise_is_a_tie():
+    found = values({"main": Length("logit", noise=1.0)})
+    np.testing.assert_array_equal(found["win_rate"][:, 0], [0.5, 0.5, 1, 1])
+    np.testing.assert_array_equal(found["tie_rate"][:, 0], [1, 1, 0, 0])
+    assert found["win_prob"][1, 0] == 0.5
+
+
+@pytest.mark.parametrize("temperature", [0, -1, float("inf"), float("nan")])
+def test_a_temperature_that_cannot_divide_is_refused(llama_rm, temperature):
+    with pytest.raises(ValueError, match="`temperature` divides differences of rewards and must be above 0"):
+        load_scorer(llama_rm, temperature=temperature)
+
+
+def test_a_temperature_changes_the_fingerprint_and_no_score(llama_rm):
+    plain, fitted = load_scorer(llama_rm), load_scorer(llama_rm, temperature=2.0)
+    assert plain.fingerprint != fitted.fingerprint
+    assert plain.keys(*answers(TEXTS)) == fitted.keys(*answers(TEXTS))
+    assert "divided by the temperature 2" in str(fitted.describe())
+
+
+def test_noise_is_measured_in_the_dtype_in_use(chatml):
+    from transformers import LlamaForSequenceClassification
+
+    wide = llama_config(chatml, num_labels=1, num_hidden_layers=4, hidden_size=128, intermediate_size=256)
+    model = scaled(lambda: LlamaForSequenceClassification(wide))
+    fine = load_scorer(model, tokenizer=chatml)
+    spread = np.nanstd(fine.score(*answers(TEXTS)).reward)
+    assert fine.noise / spread < 1e-5
+    model.bfloat16()
+    assert 1e-3 < load_scorer(model, tokenizer=chatml).noise / spread < 0.2  # 1 to 6 % were measured
+    assert load_scorer(model, tokenizer=chatml, deterministic=True).noise == 0
+
+
+def test_an_answer_ties_with_itself_in_any_dtype(llama_rm):
+    scorer = load_scorer(llama_rm, dtype="bfloat16")
+    prompts, completions = answers(TEXTS[:4])
+    panel = Panel({"main": scorer}, prompts)
+    found = panel.values(
+        [[c] for c in completions], [ReferenceSet(name="same", completions=tuple(completions))]
+    )
+    np.testing.assert_array_equal(found["win_rate"], 0.5)
+    np.testing.assert_array_equal(found["win_prob"], 0.5)
