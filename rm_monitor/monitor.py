@@ -190,6 +190,11 @@ class RewardMonitor:
         return "" if self._logbook is None else self._logbook.segment
 
     @property
+    def generator(self) -> Generator | None:
+        """How completions are made; None: in this process with the model being trained."""
+        return self._measurer.generator
+
+    @property
     def needs_own_references(self) -> bool:
         """Whether the next evaluation's answers become the references."""
         return self._measurer.needs_references

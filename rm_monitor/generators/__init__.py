@@ -11,11 +11,15 @@ __all__ = ["load_generator"]
 
 
 def load_generator(spec: Any = None) -> Generator:
-    """None: the model being trained, in this process; a path: recorded completions; a generator: itself."""
+    """None: the model being trained, in this process; a URL: a server; a path: recorded completions."""
     if spec is None:
         from rm_monitor.generators.hf import HFGenerator  # noqa: PLC0415  needs torch
 
         return HFGenerator()
+    if isinstance(spec, str) and spec.startswith(("http://", "https://")):
+        from rm_monitor.generators.server import ServerGenerator  # noqa: PLC0415
+
+        return ServerGenerator(spec)
     if isinstance(spec, str):
         from rm_monitor.generators.recorded import RecordedGenerator  # noqa: PLC0415
 

@@ -54,8 +54,8 @@ class Client:
                 f"{self.url} would get the key over plain http, readable on the way: use https, unset the "
                 "variable, or pass `plain_http=True` if the network is yours"
             )
-        self._clock = clock or Clock()
-        self._breaker = Breaker(self.limits, self._clock)
+        self.clock = clock or Clock()
+        self._breaker = Breaker(self.limits, self.clock)
         self._wire = Wire(self.limits, self.key.sign)
 
     def __repr__(self) -> str:
@@ -108,10 +108,10 @@ class Client:
         return reply
 
     def _attempts(self, method: str, where: str, data: bytes | None) -> Reply:
-        began = self._clock.now()
+        began = self.clock.now()
         reason = ""
         for attempt in range(self.limits.attempts):
-            left = self.limits.total - (self._clock.now() - began)
+            left = self.limits.total - (self.clock.now() - began)
             if left <= 0:
                 break
             asked: float | None = None
@@ -128,11 +128,11 @@ class Client:
                 asked = _retry_after(reply)
             if attempt + 1 == self.limits.attempts:
                 break
-            wait = self.limits.wait(attempt, self._clock.chance(), asked)
-            if wait >= self.limits.total - (self._clock.now() - began):
+            wait = self.limits.wait(attempt, self.clock.chance(), asked)
+            if wait >= self.limits.total - (self.clock.now() - began):
                 reason += f"; the next attempt would come after the {self.limits.total:.3g} s of the call"
                 break
-            self._clock.sleep(wait)
+            self.clock.sleep(wait)
         raise Unavailable(f"{where} gave no answer in {attempt + 1} attempts; the last one: {reason}")
 
     def _accepted(self, where: str, reply: Reply) -> Reply:

@@ -139,7 +139,11 @@ def _reader(config: MonitorConfig) -> RewardMonitor:
 
 def measure_loaded(monitor: RewardMonitor, source: Source, path: Path | None, step: int) -> Measured:
     """Load a checkpoint (None: the base) and measure it; what goes wrong is in the result."""
+    generator = monitor.generator
     try:
+        if (by_server := getattr(generator, "load_checkpoint", None)) is not None:  # nothing is loaded here
+            by_server(path, base=source.base)
+            return monitor.measure(step=step)
         model, tokenizer = source.load(path)
     except Exception as problem:
         return Measured(table=None, error=problem)

@@ -1,0 +1,209 @@
+"""`ServerGenerator`: one request a completion, each with its own seed."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from rm_monitor.errors import GenerationError
+from rm_monitor.generators.chat import prompt_ids
+from rm_monitor.generators.server import dialects
+from rm_monitor.generators.server.weights import Weights, unavailable, written
+from rm_monitor.http import Client, Clock, HTTPFailure, Limits, in_order
+from rm_monitor.types import Completion, Progress, Prompt, Sampling
+
+__all__ = ["ServerGenerator"]
+
+log = logging.getLogger("rm_monitor")
+
+PATIENT = Limits(read=600.0, total=1800.0)  # an answer comes in one piece, after all of it was generated
+
+
+class _Row(NamedTuple):
+    prompt: Prompt
+    sample: int
+
+
+class ServerGenerator:
+    """Answers from a server that has the checkpoint's weights.
+
+    Args:
+        url: The server, without ``/v1``.
+        weights: How the server gets the weights: `LoraHotLoad`, `ReloadFromDisk`, `RunCommand`, or
+            ``"synced"`` where the trainer keeps them current (TRL's GRPO with a vLLM server). None: the
+            server is asked as it is, and a model in training is refused: the curve would be of other
+            weights.
+        model: The name to ask for; None: the one the server lists, or the adapter that was loaded.
+        render: Who turns a prompt into tokens. ``client``: the policy's tokenizer here, as in this process;
+            ``server``: the server's chat template; ``auto``: the client where a tokenizer is at hand.
+        tokenizer: The policy's, where no trainer gives one (`rm-monitor sweep`).
+        key_env: Environment variable with the server's key.
+        concurrency: Requests at a time.
+        spool: Folder for weights on their way to the server, which must see it; None: the system's.
+        extra: Further fields of each request; None as a value leaves a field out.
+        limits: Time-outs, retries and sizes.
+        plain_http: Let the key travel over plain http to another machine.
+        clock: Time and chance, for tests.
+
+    Raises:
+        ValueError: If an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        weights: Weights | Literal["synced"] | None = None,
+        model: str | None = None,
+        render: Literal["auto", "client", "server"] = "auto",
+        tokenizer: Any = None,
+        key_env: str | None = None,
+        concurrency: int = 16,
+        spool: str | Path | None = None,
+        extra: Mapping[str, Any] | None = None,
+        limits: Limits = PATIENT,
+        plain_http: bool = False,
+        clock: Clock | None = None,
+    ) -> None:
+        if concurrency < 1:
+            raise ValueError(f"`concurrency` must be at least 1, got {concurrency}")
+        if render not in ("auto", "client", "server"):
+            raise ValueError(f"`render` must be 'auto', 'client' or 'server', got {render!r}")
+        if isinstance(weights, str) and weights != "synced":
+            raise ValueError(
+                f"`weights` must be 'synced', or a way to load them such as RunCommand, got {weights!r}"
+            )
+        base = url.rstrip("/").removesuffix("/v1")
+        self.client = Client(base, key_env=key_env, limits=limits, plain_http=plain_http, clock=clock)
+        self.weights = weights
+        self.render = render
+        self._model = model
+        self._loaded: str | None = None
+        self._tokenizer = tokenizer
+        self._concurrency = concurrency
+        self._spool = None if spool is None else str(spool)
+        self._extra = dict(extra or {})
+        self._on_the_way: tempfile.TemporaryDirectory[str] | None = None
+        self._by_checkpoint = False
+
+    def __repr__(self) -> str:
+        return f"ServerGenerator({self.client.url!r}, weights={self.weights!r})"
+
+    def load_checkpoint(self, checkpoint: str | Path | None, *, base: str | None = None) -> None:
+        """Let the server load a checkpoint from disk; the answers after this are that checkpoint's.
+
+        Args:
+            checkpoint: A folder; None: the model before training.
+            base: The model before training, where it is known.
+
+        Raises:
+            GenerationError: If the server cannot be given weights, or did not take them.
+        """
+        if self.weights is None or isinstance(self.weights, str):
+            raise GenerationError(
+                f"{self.client.url} has no way to load {checkpoint or base}: pass weights= (LoraHotLoad, "
+                "ReloadFromDisk or RunCommand)"
+            )
+        try:
+            self._loaded = self.weights.load(
+                self.client, None if checkpoint is None else Path(checkpoint), base
+            )
+        except HTTPFailure as problem:
+            raise unavailable(problem) from None
+        self._by_checkpoint = True
+
+    def generate(
+        self,
+        prompts: Sequence[Prompt],
+        sampling: Sampling,
+        *,
+        seed: int = 0,
+        model: Any = None,
+        tokenizer: Any = None,
+        progress: Progress | None = None,
+    ) -> list[Completion]:
+        """See `rm_monitor.Generator`.
+
+        Raises:
+            GenerationError: If the server has other weights, is down, or does not answer with text.
+        """
+        if not prompts:
+            return []
+        if model is not None:
+            self._give(model)
+        tokenizer = tokenizer if tokenizer is not None else self._tokenizer
+        rows = [_Row(prompt, sample) for prompt in prompts for sample in range(sampling.samples_per_prompt)]
+        try:
+            served = dialects.served(self.client.get("/v1/models"))
+            name = self._name(served)
+            bodies = self._bodies(rows, sampling, seed, tokenizer, served.owner, name)
+            replies = in_order(
+                lambda question: self.client.post(*question),
+                bodies,
+                concurrency=self._concurrency,
+                done=None if progress is None else lambda done: progress(done, len(rows)),
+            )
+        except HTTPFailure as problem:
+            raise unavailable(problem) from None
+        return [
+            dialects.read(reply, row.prompt, row.sample) for reply, row in zip(replies, rows, strict=True)
+        ]
+
+    # ------------------------------------------------------------------ weights
+
+    def _give(self, model: Any) -> None:
+        """Bring the weights of the model in training to the server."""
+        if self.weights == "synced":
+            return
+        if self.weights is None:
+            raise GenerationError(
+                f"{self.client.url} does not have the weights of the model in training: pass weights= "
+                "(LoraHotLoad() for LoRA, RunCommand(...)), or weights='synced' if the trainer keeps the "
+                "server's weights current"
+            )
+        folder, holder = written(model, self._spool)
+        self.load_checkpoint(folder)
+        if self._on_the_way is not None:
+            self._on_the_way.cleanup()  # the one before: the server is done with it
+        self._on_the_way = holder
+
+    def _name(self, served: dialects.Served) -> str:
+        wanted = self._loaded or self._model
+        if wanted is not None:
+            if wanted not in served.models:
+                raise GenerationError(
+                    f"{self.client.url} does not serve {wanted!r}; it serves {list(served.models[:8])}"
+                )
+            return wanted
+        if len(served.models) == 1 or self._by_checkpoint:
+            return served.models[0]  # vLLM lists the base model before its adapters
+        raise GenerationError(f"{self.client.url} serves {list(served.models[:8])}: pass model=, one of them")
+
+    # ------------------------------------------------------------------ requests
+
+    def _bodies(
+        self, rows: Sequence[_Row], sampling: Sampling, seed: int, tokenizer: Any, owner: str, name: str
+    ) -> list[tuple[str, dict[str, Any]]]:
+        here = self.render == "client" or (self.render == "auto" and tokenizer is not None)
+        if here and tokenizer is None:
+            raise GenerationError("render='client' needs the policy's tokenizer: pass tokenizer=")
+        common = {"model": name, **dialects.fields(sampling, owner)}
+        inputs = {row.prompt.id: self._input(row.prompt, tokenizer if here else None) for row in rows}
+        made = []
+        for row in rows:
+            path, given = inputs[row.prompt.id]
+            own = {"seed": dialects.seed_of(seed, row.prompt.id, row.sample)}
+            body = {**common, **own, **given, **self._extra}
+            made.append((path, {k: v for k, v in body.items() if v is not None}))
+        return made
+
+    def _input(self, prompt: Prompt, tokenizer: Any) -> tuple[str, dict[str, Any]]:
+        """Where a prompt is sent, and as what: our tokens, raw text, or turns for the server's template."""
+        if tokenizer is not None:
+            return "/v1/completions", {"prompt": prompt_ids(prompt, tokenizer)}
+        if prompt.raw:
+            return "/v1/completions", {"prompt": prompt.text}
+        return "/v1/chat/completions", {"messages": list(prompt.messages)}
