@@ -109,12 +109,11 @@ class Logbook:
     def open(self, resume_step: int | None, output_dir: Path) -> None:
         """Begin an attempt; with a step to resume from, go on with the curve of the process before."""
         self._attempt = self._history.begin(resume_step)
-        if resume_step is not None:
-            self.points = self._history.points()
-            self._selection.resume(output_dir, {p.step for p in self.points})
-            if self.points:
-                self.verdict = self._judged()
-                self.keep()
+        self.points = self._history.points()
+        self._selection.begin(output_dir, {p.step for p in self.points})
+        if self.points:
+            self.verdict = self._judged()
+            self.keep()
         self._name_segment()
 
     @property
@@ -197,8 +196,12 @@ class Logbook:
         segment = segment_id(facts)
         if segment != self.segment:
             self.segment = segment
-            self._history.write_manifest({**facts, "rules": asdict(self.rules), "every": self._every})
-            write_texts(self.folder, self._measurer.prompts, self._measurer.references)
+            try:
+                facts = {**facts, "rules": asdict(self.rules), "every": self._every}
+                self._history.write_manifest(facts)
+                write_texts(self.folder, self._measurer.prompts, self._measurer.references)
+            except OSError as problem:
+                self._complain("manifest", "what the run measures with could not be written", problem)
 
     def _point(self, step: int, measured: Measured) -> EvalPoint:
         return evaluate.point(

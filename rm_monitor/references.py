@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rm_monitor import files
 from rm_monitor.errors import StoreError
 from rm_monitor.prompts import PromptSet, read_rows
 from rm_monitor.types import Completion, ReferenceSet
@@ -112,12 +112,7 @@ def save_references(folder: str | Path, references: ReferenceSet, prompts: Promp
     path = folder / f"{references.name}.jsonl"
     head = {"name": references.name, "source": references.source, "prompts": prompts.fingerprint}
     lines = [head, *({"id": c.prompt_id, "text": c.text} for c in references.completions)]
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(line, ensure_ascii=True) + "\n" for line in lines)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    files.replace(path, "".join(json.dumps(line, ensure_ascii=True) + "\n" for line in lines))
 
 
 def load_references(folder: str | Path, name: str, prompts: PromptSet) -> ReferenceSet | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from rm_monitor import stats
 from rm_monitor.config import MonitorConfig
+from rm_monitor.keeper import Keeper
 from rm_monitor.monitor import FOLDER, RewardMonitor
 from rm_monitor.stores.history import History
 from rm_monitor.types import Estimate, EvalPoint, FloatArray
@@ -24,12 +24,9 @@ def best_of(folder: str | Path) -> dict[str, Any] | None:
     Args:
         folder: The run's ``output_dir``, or its ``_rm_monitor`` folder.
     """
-    ours = _folder(folder)
-    weights = ours / "best"
-    if not (ours / "best.json").is_file() or not weights.is_dir():
-        return None
-    found: dict[str, Any] = json.loads((ours / "best.json").read_text(encoding="utf-8"))
-    return {**found, "path": str(weights)}
+    keeper = Keeper(_folder(folder))
+    best = keeper.best()
+    return None if best is None else {**keeper.facts(), "path": str(best[1])}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

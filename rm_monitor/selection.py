@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from rm_monitor import stats
-from rm_monitor.checkpoints import Keeper, problem, step_of
+from rm_monitor.checkpoints import problem, step_of
+from rm_monitor.keeper import Keeper
 from rm_monitor.types import Best, EvalPoint
 
 __all__ = ["Selection", "comparable"]
@@ -53,9 +54,23 @@ class Selection:
         self._saved: dict[int, Path] = {}
         self._mine: set[int] = set()  # kept steps of this run, not of an older run in the same folder
 
-    def resume(self, output_dir: Path, steps: set[int]) -> None:
-        """Find the checkpoints of these steps again: our links first, then the Trainer's folders."""
-        self._mine = set(self._keeper.available()) & steps
+    def begin(self, output_dir: Path, steps: set[int]) -> None:
+        """Find the checkpoints of the living points again: our links first, then the Trainer's folders.
+
+        A best that was marked by an attempt that was rolled back stays on disk, but is ours no more.
+        """
+        foreign: set[int] = set()
+        try:
+            self._keeper.tidy()
+            marked = self._keeper.best()
+            if marked is not None and marked[0] not in steps:
+                self._keeper.supersede()
+            if self._keeper.facts().get("superseded"):
+                foreign = set() if marked is None else {marked[0]}
+            self._keeper.prune(steps - foreign)
+        except OSError as why:
+            log.warning("rm_monitor: the kept checkpoints could not be put in order: %s", why)
+        self._mine = set(self._keeper.available()) & steps - foreign
         if output_dir.is_dir():
             for path in output_dir.glob("checkpoint-*"):
                 step = step_of(path)
@@ -117,15 +132,16 @@ class Selection:
     def _pin(self, step: int) -> None:
         if step in self._mine:
             return
-        source = self._saved.get(step)
-        why = "it is gone" if source is None else problem(source)
-        if source is None or why is not None:
-            log.warning("checkpoint of step %d cannot be kept: %s", step, why)
+        try:
+            if step not in self._saved:
+                raise ValueError("it is gone")
+            if step == 0:  # the folder the policy was loaded from: nobody rotates it
+                self._keeper.refer(step, self._saved[step])
+            else:
+                self._keeper.pin(step, self._saved[step])
+        except (OSError, ValueError) as why:
+            log.warning("rm_monitor: the checkpoint of step %d cannot be kept: %s", step, why)
             return
-        if step == 0:  # the folder the policy was loaded from: nobody rotates it
-            self._keeper.refer(step, source)
-        else:
-            self._keeper.pin(step, source)
         self._mine.add(step)
 
     def _link(self, step: int) -> Path | None:

@@ -8,9 +8,9 @@ import pytest
 ROOT = Path(__file__).parents[1] / "rm_monitor"
 FLOORS = [
     {"types", "errors"},
-    {"stats", "escape", "prompts", "http"},
+    {"stats", "escape", "prompts", "http", "files", "checkpoints"},
     {
-        *("checkpoints", "contamination", "evaluate", "generators", "progress", "ranks", "references"),
+        *("contamination", "evaluate", "generators", "keeper", "progress", "ranks", "references"),
         *("schedule", "scorers", "sharded", "stores", "undisturbed", "verdict", "words"),
     },
     {"config", "doctor", "initial", "manifest", "panel", "report", "selection"},

@@ -2,7 +2,7 @@
 
 A key is a hash of everything a score depends on, so a kept score is never stale, only unknown. Beside each
 score is the model that gave it, whose facts tell a person why a key was missed. Any trouble with the file
-means fewer hits, never a failed evaluation.
+(locked, damaged, read-only, full, somebody else's) means fewer hits, never a failed evaluation.
 """
 
 from __future__ import annotations
@@ -14,12 +14,16 @@ import os
 import sqlite3
 import time
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any, TypeVar
 
 __all__ = ["ScoreStore", "default_path"]
 
 log = logging.getLogger("rm_monitor")
+
+T = TypeVar("T")
 
 VERSION = 2  # of the tables; a file of another version is begun again
 _TABLES = (
@@ -30,6 +34,9 @@ _TABLES = (
 )
 DAY = 86_400  # seconds
 _MANY = 500  # SQLite takes so many variables in one statement everywhere
+_REMOTE = frozenset(  # file systems of several machines; `fuse.sshfs` and its like count too
+    "nfs nfs4 cifs smb3 smbfs lustre gpfs beegfs ceph glusterfs 9p afs fuse orangefs wekafs panfs".split()
+)
 
 
 def default_path() -> Path:
@@ -46,6 +53,7 @@ class ScoreStore:
 
     Args:
         path: The file; None: `default_path`.
+        patience: Seconds to wait for another process that writes, before going on without the file.
 
     Example:
         >>> store = ScoreStore(":memory:")
@@ -54,27 +62,25 @@ class ScoreStore:
         {b'kkkkkkkkkkkkkkkk': {'reward': 1.5}}
     """
 
-    def __init__(self, path: str | Path | None = None) -> None:
+    def __init__(self, path: str | Path | None = None, *, patience: float = 30.0) -> None:
         self.path = Path(path) if path is not None and path != ":memory:" else path or default_path()
+        self._patience = patience
         self._connection: sqlite3.Connection | None = None
         self._owner = 0
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, dict[str, float]]:
         """What is known of these keys; damaged rows are unknown."""
-        found: dict[bytes, dict[str, float]] = {}
-        try:
-            connection = self.open()
+
+        def look(connection: sqlite3.Connection) -> dict[bytes, dict[str, float]]:
+            found: dict[bytes, dict[str, float]] = {}
             for start in range(0, len(keys), _MANY):
                 part = list(keys[start : start + _MANY])
                 marks = ",".join("?" * len(part))
-                for key, value, crc in connection.execute(
-                    f"select key, value, crc from scores where key in ({marks})", part
-                ):
-                    if checksum(bytes(key), value) == crc:
-                        found[bytes(key)] = json.loads(value)
-        except (sqlite3.Error, OSError, ValueError) as problem:
-            self._trouble("read", problem)
-        return found
+                rows = connection.execute(f"select key, value, crc from scores where key in ({marks})", part)
+                found |= {key: value for row in rows for key, value in _whole(*row)}
+            return found
+
+        return self._do("read", look) or {}
 
     def put(
         self, values: Mapping[bytes, Mapping[str, float]], *, model: Mapping[str, str] | None = None
@@ -101,17 +107,16 @@ class ScoreStore:
 
     def __len__(self) -> int:
         """Scores kept; 0 if the file cannot be read."""
-        try:
-            (n,) = self.open().execute("select count(*) from scores").fetchone()
-        except (sqlite3.Error, OSError) as problem:
-            self._trouble("read", problem)
-            return 0
-        return int(n)
+
+        def count(connection: sqlite3.Connection) -> int:
+            return int(connection.execute("select count(*) from scores").fetchone()[0])
+
+        return self._do("read", count) or 0
 
     def change(self, statement: str, rows: Sequence[tuple[object, ...]]) -> int:
         """Run one statement for each row, all or nothing; rows of the table it changed."""
-        try:
-            connection = self.open()
+
+        def work(connection: sqlite3.Connection) -> int:
             before = connection.total_changes
             connection.execute("begin immediate")
             try:
@@ -121,64 +126,114 @@ class ScoreStore:
                 raise
             connection.execute("commit")
             return connection.total_changes - before
-        except (sqlite3.Error, OSError) as problem:
-            self._trouble("written", problem)
-            return 0
+
+        return self._do("written", work) or 0
+
+    def _do(self, what: str, work: Callable[[sqlite3.Connection], T]) -> T | None:
+        """The work's result; whatever is in the file, it costs hits and nothing else."""
+        for _ in range(2):  # the second time with what `_trouble` found to go on with
+            try:
+                return work(self.open())
+            except Exception as problem:
+                self._trouble(what, problem)
+        return None
 
     def open(self) -> sqlite3.Connection:
         """The connection, made when it is first needed and again in a forked process."""
         if self._connection is None or self._owner != os.getpid():  # a connection must not cross a fork
             if isinstance(self.path, Path):
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection, self._owner = _connect(self.path), os.getpid()
+            self._connection, self._owner = _connect(self.path, self._patience), os.getpid()
         return self._connection
 
     def close(self) -> None:
         """Let go of the file; it is opened again when it is needed."""
-        if self._connection is not None and self._owner == os.getpid():
-            self._connection.close()
-        self._connection = None
+        connection, self._connection = self._connection, None
+        if connection is not None and self._owner == os.getpid():
+            with suppress(sqlite3.Error):
+                connection.close()
 
     def _trouble(self, what: str, problem: Exception) -> None:
-        """Go on without: in memory for the rest of this process; a damaged file is put aside."""
+        """Go on without: what is no cache of ours is put aside; else in memory for this process."""
+        self.close()
         damaged = isinstance(problem, sqlite3.DatabaseError) and not isinstance(
             problem, sqlite3.OperationalError
         )
-        if damaged and isinstance(self.path, Path) and self.path.is_file():
-            aside = self.path.with_name(f"{self.path.name}.corrupt-{time.time_ns()}")
-            os.replace(self.path, aside)
-            log.warning(
-                "rm_monitor: the score cache was damaged and lies now at %s; a new one is begun", aside
-            )
-            self._connection = None
+        if damaged and isinstance(self.path, Path) and _put_aside(self.path, problem):
             return
         log.warning(
-            "rm_monitor: the score cache %s cannot be %s (%s); scores are kept in memory",
+            "rm_monitor: the score cache %s cannot be %s (%s: %s); scores are kept in memory",
             self.path,
             what,
+            type(problem).__name__,
             problem,
         )
-        self.path, self._connection = ":memory:", None
+        self.path = ":memory:"
 
 
-def _connect(path: Path | str) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
-    connection.execute("pragma synchronous=normal")
+def _whole(key: Any, value: Any, crc: Any) -> Iterator[tuple[bytes, dict[str, float]]]:
+    """A row, if it is one that was written."""
+    if not (isinstance(key, bytes) and isinstance(value, str)):
+        return
     try:
-        connection.execute("pragma journal_mode=wal")
-        _make_tables(connection)
-        connection.execute("select count(*) from (select 1 from scores limit 1)").fetchone()
-    except sqlite3.OperationalError:  # some network file systems accept the mode and fail at its first use
-        connection.execute("pragma journal_mode=delete")
-        _make_tables(connection)
+        if checksum(key, value) == crc:
+            yield key, {str(name): float(x) for name, x in json.loads(value).items()}
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return
+
+
+def _put_aside(path: Path, why: Exception) -> bool:
+    """Rename a file that cannot be used; its side files must not be taken for those of the next one."""
+    aside = path.with_name(f"{path.name}.corrupt-{time.time_ns()}")
+    try:
+        for ending in ("-wal", "-shm", "-journal"):
+            path.with_name(path.name + ending).unlink(missing_ok=True)
+        os.replace(path, aside)
+    except OSError:
+        return False
+    log.warning("rm_monitor: the score cache lies now at %s and a new one is begun: %s", aside, why)
+    return True
+
+
+def _connect(path: Path | str, patience: float) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=patience, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute("pragma synchronous=normal")
+        mode = "delete" if isinstance(path, Path) and _is_remote(path) else "wal"
+        try:
+            _prepare(connection, mode)
+        except sqlite3.OperationalError as problem:
+            if mode == "delete" or "locked" in str(problem):
+                raise
+            _prepare(connection, "delete")  # some file systems accept the mode and fail at its first use
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
+def _prepare(connection: sqlite3.Connection, mode: str) -> None:
+    """Choose the journal and try it: a write, and a read of what was written."""
+    connection.execute(f"pragma journal_mode={mode}")
+    _make_tables(connection)
+    probe = (b"probe", "{}", 0, b"", 0)
+    connection.execute("begin immediate")
+    connection.execute("insert or replace into scores values (?, ?, ?, ?, ?)", probe)
+    connection.execute("delete from scores where key = ?", probe[:1])
+    connection.execute("commit")
+    connection.execute("select key, value, crc from scores limit 1").fetchone()
+
+
 def _make_tables(connection: sqlite3.Connection) -> None:
+    """The tables of this version.
+
+    Raises:
+        sqlite3.DatabaseError: If the file holds something else.
+    """
     (version,) = connection.execute("pragma user_version").fetchone()
-    if version != VERSION:  # new, or from another version of rm_monitor
-        connection.execute("drop table if exists scores")
-        connection.execute("drop table if exists models")
+    (tables,) = connection.execute("select count(*) from sqlite_master").fetchone()
+    if tables and version != VERSION:
+        raise sqlite3.DatabaseError(f"tables of another program, or of another version ({version})")
     for statement in _TABLES:
         connection.execute(statement)
 
@@ -186,3 +241,15 @@ def _make_tables(connection: sqlite3.Connection) -> None:
 def checksum(key: bytes, text: str) -> int:
     """Notices a flipped bit in a row."""
     return zlib.crc32(key + text.encode())
+
+
+def _is_remote(path: Path) -> bool:
+    """Whether a file lies where several machines see it: SQLite's write-ahead log needs shared memory."""
+    try:
+        mounts = [line.split() for line in Path("/proc/self/mountinfo").read_text("utf-8").splitlines()]
+    except OSError:
+        return False
+    where = os.path.realpath(path.parent)
+    kinds = {m[4]: m[m.index("-") + 1] for m in mounts if "-" in m}
+    over = [point for point in kinds if where == point or where.startswith(point.rstrip("/") + "/")]
+    return bool(over) and kinds[max(over, key=len)].split(".")[0] in _REMOTE

@@ -15,6 +15,7 @@ import numpy as np
 from rm_monitor.stores.history import History
 from rm_monitor.stores.scores import ScoreStore
 from rm_monitor.types import Completion, Estimate, EvalPoint, Table
+from tests.faults.pinning import FAST
 
 N = 4  # prompts
 
@@ -71,13 +72,14 @@ def history_tries(tries: int, seed: int = 0) -> Counter[str]:
     """Damage a history or its rows, read it, go on with it. Counts ``wrong``, ``raised``, ``tries``."""
     counts: Counter[str] = Counter()
     rng = random.Random(seed)
-    with tempfile.TemporaryDirectory() as temporary, quiet():
+    with tempfile.TemporaryDirectory(dir=FAST) as temporary, quiet():
         whole, folder = Path(temporary) / "whole", Path(temporary) / "hurt"
         write_history(whole)
         for _ in range(tries):
             shutil.rmtree(folder, ignore_errors=True)
             shutil.copytree(whole, folder)
-            files = [folder / "history.jsonl"] * 3 + sorted((folder / "rows").iterdir())
+            one = rng.choice(("history.jsonl", "history.jsonl", "attempts.jsonl"))
+            files = [folder / one] * 3 + sorted((folder / "rows").iterdir())
             for _ in range(rng.choice((1, 1, 1, 3))):
                 file = rng.choice(files)
                 file.write_bytes(hurt(file.read_bytes() or b"\n", rng))
@@ -116,7 +118,7 @@ def wrong_table(folder: Path, step: int) -> int:
         return 0
     expected = TRUE[step][1]
     return int(
-        table.completions != expected.completions
+        repr(table.completions) != repr(expected.completions)
         or not np.array_equal(table.values["reward"], expected.values["reward"])
     )
 
@@ -127,7 +129,7 @@ def cache_tries(tries: int, seed: int = 0) -> Counter[str]:
     rng = random.Random(seed)
     keys = [bytes([i % 256, i // 256] * 8) for i in range(600)]
     kept = {key: {"reward": float(i), "flag:x": 0.0} for i, key in enumerate(keys)}
-    with tempfile.TemporaryDirectory() as temporary, quiet():
+    with tempfile.TemporaryDirectory(dir=FAST) as temporary, quiet():
         whole, folder = Path(temporary) / "whole", Path(temporary) / "hurt"
         store = ScoreStore(whole / "scores.sqlite")
         store.put(kept)
