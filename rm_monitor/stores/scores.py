@@ -34,9 +34,10 @@ _TABLES = (
 )
 DAY = 86_400  # seconds
 _MANY = 500  # SQLite takes so many variables in one statement everywhere
-_REMOTE = frozenset(  # file systems of several machines; `fuse.sshfs` and its like count too
-    "nfs nfs4 cifs smb3 smbfs lustre gpfs beegfs ceph glusterfs 9p afs fuse orangefs wekafs panfs".split()
-)
+_REMOTE = {  # file systems of several machines; `fuse.sshfs` and its like count too
+    *("nfs", "nfs4", "cifs", "smb3", "smbfs", "lustre", "gpfs", "beegfs", "ceph", "glusterfs", "9p"),
+    *("afs", "fuse", "orangefs", "wekafs", "panfs"),
+}
 
 
 def default_path() -> Path:

@@ -278,7 +278,7 @@ def test_a_database_of_somebody_else_is_put_aside_whole(tmp_path, foreign):
 def test_rows_of_the_wrong_types_are_unknown(tmp_path):
     store = ScoreStore(tmp_path / "scores.sqlite")
     store.put(KEYS)
-    for row in [(17, "{}", 0), (b"a" * 16, b"blob", 0), ("text", "[1]", None), (b"b" * 16, "[]", 0)]:
+    for row in [(17, "{}", 0), (b"a" * 16, b"blob", 0), ("text", "[1]", "x"), (b"b" * 16, "[]", 0)]:
         store.open().execute("insert into scores values (?, ?, ?, x'00', 0)", row)
     for key, text in [(b"c" * 16, "[1]"), (b"d" * 16, '{"reward": "x"}'), (b"e" * 16, "[" * 9999)]:
         crc = zlib.crc32(key + text.encode())
