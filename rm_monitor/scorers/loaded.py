@@ -61,7 +61,7 @@ def build(model: Any, options: Options) -> PointwiseScorer:
     chosen: Head = LabelHead(columns=columns, scale=scale)
     reader: Reader = LogitsReader(inner, identity)
     if head is not None:
-        skip, more = skipped_token(encoding, {"pad_token_id": config.get_text_config().pad_token_id}, options)
+        skip, more = skipped_token(encoding, config.get_text_config().pad_token_id, options)
         notes += more
         chosen = LinearHead(head.weight, head.bias, columns=columns, scale=scale, skip=skip)
         reader = HiddenReader(getattr(inner, inner.base_model_prefix), identity)

@@ -8,8 +8,6 @@ it is an attribute model, and the user says which label, or which weights, make 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from typing import Any
 
 import torch
 
@@ -18,6 +16,7 @@ from rm_monitor.scorers.describe import ANSWER, EXAMPLE
 from rm_monitor.scorers.heads.columns import Columns, label_names
 from rm_monitor.scorers.heads.layers import LastTokenHead, linear
 from rm_monitor.scorers.options import Options
+from rm_monitor.scorers.run import networks
 from rm_monitor.scorers.run.assemble import chat_encoding, decoder_scorer
 from rm_monitor.scorers.run.parts import Readout
 from rm_monitor.scorers.run.pointwise import PointwiseScorer
@@ -76,7 +75,7 @@ def build(checkpoint: Checkpoint, options: Options) -> PointwiseScorer:
     weight = tensors["score.weight"]
     columns = choose(checkpoint, options, len(weight))
     encoding = chat_encoding(checkpoint, options)
-    skip, notes = skipped_token(encoding, checkpoint.config, options)
+    skip, notes = skipped_token(encoding, networks.pad_token_of(checkpoint), options)
     head = LinearHead(
         weight, tensors.get("score.bias"), columns=columns, scale=scale_of(columns, options), skip=skip
     )
@@ -101,9 +100,7 @@ def scale_of(columns: Columns, options: Options) -> Scale:
     return options.scale or ("logit" if columns.count == 1 else "unknown")
 
 
-def skipped_token(
-    encoding: Encoding, config: Mapping[str, Any], options: Options
-) -> tuple[int | None, list[str]]:
+def skipped_token(encoding: Encoding, pad: int | None, options: Options) -> tuple[int | None, list[str]]:
     """The token that does not count as the last one, and what a person should know of it.
 
     transformers reads the score at the right-most token that is not the padding token. That is the last
@@ -111,7 +108,6 @@ def skipped_token(
     a model was trained and evaluated one token earlier, so it is read there; ``pooling="mask"`` reads the
     end all the same.
     """
-    pad = config.get("pad_token_id")
     ids = encoding(EXAMPLE.messages, ANSWER).ids
     if options.pooling == "mask" or pad is None or not ids or ids[-1] != pad:
         return None, []

@@ -38,7 +38,7 @@ def build(checkpoint: Checkpoint, options: Options) -> PointwiseScorer:
     own_tokenizer = (checkpoint.folder / "tokenizer_config.json").is_file()
     tokenizer = networks.tokenizer_for(options, checkpoint if own_tokenizer else base)
     encoding = encoding_for(tokenizer, options, name=checkpoint.name)
-    skip, notes = skipped_token(encoding, base.config, options)
+    skip, notes = skipped_token(encoding, networks.pad_token_of(base), options)
     model = _merged(checkpoint, base, options, labels=len(weight))
     digests = f"{base.weights_digest()}+{checkpoint.weights_digest()}+{checkpoint.config_digest()}"
     weights = hashlib.blake2b(digests.encode(), digest_size=16).hexdigest()

@@ -28,6 +28,7 @@ from rm_monitor.types import Message, Scale
 __all__ = ["MarkedReader", "PairRMHead", "SourceAndCandidates", "build"]
 
 LONGEST = 2048  # tokens of source and candidates together, as they were trained
+LONGEST_SOURCE = 1224  # of which the source had at most so many, and each candidate half of what is left
 # The authors' words, misspelling included: the model was trained on them.
 INSTRUCTION = (
     "Finish the following coversation in each i-th turn by filling in <Response i> with your response."
@@ -53,7 +54,9 @@ class SourceAndCandidates:
         source, candidates = source_and_candidates(messages, answers)
         texts = [mark + text for mark, text in zip(MARKS, [source, *candidates], strict=True)]
         pieces = self.tokenizer(texts, truncation=False, padding=False, verbose=False)["input_ids"]
-        return Encoded(tuple(i for piece in pieces for i in piece))
+        room = (LONGEST - len(pieces[0])) // 2
+        too_long = len(pieces[0]) > LONGEST_SOURCE or any(len(piece) > room for piece in pieces[1:])
+        return Encoded(tuple(i for piece in pieces for i in piece), too_long=too_long)
 
 
 def source_and_candidates(messages: Sequence[Message], answers: Sequence[str]) -> tuple[str, list[str]]:

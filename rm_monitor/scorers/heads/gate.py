@@ -11,9 +11,10 @@ from rm_monitor.scorers.text.encodings import Encoding
 __all__ = ["gate_pattern", "last_occurrence"]
 
 # The end of a user turn and the header of the answer, in the templates these models are trained with.
+# Their line ends are left out: an answer that begins with a line end may merge with them.
 OPENINGS = (
-    "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n",
-    "<end_of_turn>\n<start_of_turn>model\n",
+    "<|eot_id|><|start_header_id|>assistant<|end_header_id|>",
+    "<end_of_turn>\n<start_of_turn>model",
 )
 
 
@@ -29,7 +30,7 @@ def gate_pattern(encoding: Encoding, name: str) -> tuple[int, ...]:
         found = last_occurrence(ids, pattern)
         if found is None:
             continue
-        if found + len(pattern) == len(ids):
+        if not encoding.tokenizer.decode(ids[found + len(pattern) :]).strip():
             raise ScorerError(
                 f"the chat template of {name!r} opens a new assistant turn after the answer, and the "
                 "gate would be read "

@@ -30,6 +30,7 @@ __all__ = [
     "identity_of",
     "language_model",
     "longest_input",
+    "pad_token_of",
     "place",
     "state_digest",
     "tokenizer_for",
@@ -140,6 +141,12 @@ def state_digest(state: Mapping[str, torch.Tensor]) -> str:
         flat = tensor.detach().cpu().contiguous().reshape(-1)
         digest.update(flat.view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def pad_token_of(checkpoint: Checkpoint) -> int | None:
+    """The padding token as transformers' own pooling reads it: of the text part, defaults filled in."""
+    pad: int | None = _config(checkpoint).get_text_config().pad_token_id
+    return pad
 
 
 def _config(checkpoint: Checkpoint) -> Any:

@@ -43,11 +43,13 @@ class Encoded(NamedTuple):
         ids: Its tokens.
         types: For encoders, which of the two texts each token belongs to.
         start: Where the answer begins, for those that read all of its tokens.
+        too_long: A part of it is longer than its family reads, whatever the whole is.
     """
 
     ids: tuple[int, ...]
     types: tuple[int, ...] | None = None
     start: int = 0
+    too_long: bool = False
 
 
 class Encoding(Protocol):

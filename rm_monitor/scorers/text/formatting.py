@@ -109,7 +109,7 @@ class Formatter:
             return Rendered(encoded, frozenset(flags | {"special_text"}), usable=False)
         if not encoded.ids:
             return Rendered(encoded, frozenset(flags), usable=False)
-        if self.max_length is None or len(encoded.ids) <= self.max_length:
+        if self._fits(encoded):
             return Rendered(encoded, frozenset(flags))
         flags.add("overflow")
         if self.on_overflow == "error":
@@ -121,6 +121,9 @@ class Formatter:
             )
         shorter = self._shorten(prompt, answers) if self.on_overflow == "truncate_prompt_middle" else None
         return Rendered(shorter or encoded, frozenset(flags), usable=shorter is not None)
+
+    def _fits(self, encoded: Encoded) -> bool:
+        return not encoded.too_long and (self.max_length is None or len(encoded.ids) <= self.max_length)
 
     def _answer(self, completion: str, flags: set[str]) -> str:
         """What of a completion is shown, with what was noticed added to the flags."""
@@ -165,7 +168,8 @@ class Formatter:
     def _shorten(self, prompt: Prompt, answers: Sequence[str]) -> Encoded | None:
         """The ids with the middle of the prompt's longest turn cut out; None if that cannot be enough."""
         limit = self.max_length
-        assert limit is not None
+        if limit is None or len(self._encode(prompt, prompt.messages, answers).ids) <= limit:
+            return None  # a part is too long, which no shorter prompt mends
         turns: list[Message] = [{"role": m["role"], "content": m["content"]} for m in prompt.messages]
         longest = max(range(len(turns)), key=lambda i: len(turns[i]["content"]))
         pieces = self.tokenizer(turns[longest]["content"], add_special_tokens=False)["input_ids"]
@@ -178,7 +182,7 @@ class Formatter:
             head, tail = pieces[: kept // 2], pieces[-(kept - kept // 2) :]
             turns[longest]["content"] = self._text(head) + _CUT + self._text(tail)
             encoded = self._encode(prompt, turns, answers)
-        return encoded
+        return None if encoded.too_long else encoded
 
     def _text(self, ids: Sequence[int]) -> str:
         return str(self.tokenizer.decode(ids, skip_special_tokens=False))
