@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -91,6 +91,23 @@ class Checkpoint:
             with safe_open(self.folder / self.tensors[name].file, framework="pt") as file:
                 found[name] = file.get_tensor(name)
         return found
+
+    def read_starting(self, *prefixes: str, optional: Sequence[str] = ()) -> dict[str, torch.Tensor]:
+        """Load all tensors whose names begin so.
+
+        Args:
+            *prefixes: Each must be the beginning of at least one name.
+            optional: Those may be absent.
+
+        Raises:
+            ScorerError: If there is none for one of them.
+        """
+        for prefix in prefixes:
+            if not any(name.startswith(prefix) for name in self.tensors):
+                raise ScorerError(
+                    f"{self.name!r} has no tensor {prefix}*, which its kind of reward model needs"
+                )
+        return self.read(name for name in self.tensors if name.startswith((*prefixes, *optional)))
 
     def weights_digest(self) -> str:
         """Names the weights: a hub snapshot by its commit, a folder by the content of its weight files.

@@ -527,7 +527,7 @@ def test_an_answer_cannot_write_the_other_answer_of_a_pair(causal):
     assert "special_text" in one.flags
 
 
-def test_enormous_logits_give_a_probability_and_no_nan(causal):
+def test_f15_enormous_logits_give_a_probability_and_no_nan(causal):
     scorer = load_scorer(causal, kind="pair_preference")
     scorer.head.layer.weight.data *= 1e4
     said = compare(scorer, "Four.", "Five.").probability
@@ -675,7 +675,7 @@ def pairrm(tmp_path_factory):
     return folder, model, heads
 
 
-def test_pairrm_averages_the_log_odds_of_both_orders(pairrm):
+def test_f14_pairrm_averages_the_log_odds_of_both_orders(pairrm):
     folder, model, heads = pairrm
     scorer = load_scorer(folder)
     weights = {k: v.astype(np.float64) for k, v in heads.items()}
@@ -699,6 +699,7 @@ def test_pairrm_averages_the_log_odds_of_both_orders(pairrm):
 def test_pairrm_reads_the_authors_texts(pairrm):
     from rm_monitor.scorers.families.pairrm import source_and_candidates
 
+    assert source_and_candidates([{"role": "user", "content": "Hi"}], ["A", "B"]) == ("Hi", ["A", "B"])
     turns = [("user", "Hi"), ("assistant", "Hello"), ("user", "Bye")]
     source, candidates = source_and_candidates([{"role": r, "content": c} for r, c in turns], ["Ciao", "No"])
 
@@ -707,6 +708,17 @@ def test_pairrm_reads_the_authors_texts(pairrm):
         "USER: Hi\nAssistant: <Response 1>\nUSER: Bye\nAssistant: <Response 2>"
     )
     assert candidates == ["<Response 1>: Hello\n<Response 2>: Ciao", "<Response 1>: Hello\n<Response 2>: No"]
+
+
+def test_a_part_longer_than_pairrm_reads_is_left_out_though_the_whole_would_fit(pairrm):
+    scorer = load_scorer(pairrm[0])
+    long, short = "and " * 1030, "Four"
+    for asked, first in (("what", long), ("what " * 1230, short)):
+        one = scorer.formatter.render(prompt(asked), first, short)
+        assert len(one.ids) < 2048
+        assert not one.usable
+        assert "overflow" in one.flags
+    assert scorer.formatter.render(prompt("what"), "and " * 1000, short).usable
 
 
 # ------------------------------------------------------------------ LoRA

@@ -9,6 +9,7 @@ import torch
 
 from rm_monitor.errors import ScorerError
 from rm_monitor.scorers import load_scorer
+from rm_monitor.scorers.detect import KINDS, TOLD
 from rm_monitor.types import Completion, PreferenceScorer, Scorer
 from tests.scorers.conftest import (
     TEXTS,
@@ -266,6 +267,33 @@ def test_a_language_model_is_refused_with_the_choices(tiny_policy_dir):
         ScorerError, match=r"no reward head.*`kind=`.*'nemotron'.*'pair_preference'.*'implicit'"
     ):
         load_scorer(tiny_policy_dir)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in TOLD and kind != "lora"])
+def test_a_kind_the_weights_do_not_have_is_refused(tiny_policy_dir, kind):
+    with pytest.raises(ScorerError):
+        load_scorer(tiny_policy_dir, kind=kind)
+
+
+def test_a_value_head_of_ppo_is_refused(tiny_policy_dir, tmp_path):
+    from safetensors.numpy import load_file, save_file
+
+    shutil.copytree(tiny_policy_dir, tmp_path, dirs_exist_ok=True)
+    heads = {"v_head.summary.weight": np.ones((1, 32), np.float32)}
+    save_file(
+        load_file(tmp_path / "model.safetensors") | heads, tmp_path / "model.safetensors", {"format": "pt"}
+    )
+    with pytest.raises(ScorerError, match="is what PPO estimates returns with"):
+        load_scorer(tmp_path)
+
+
+@pytest.mark.parametrize("architecture", ["InternLM2ForRewardModel", "Qwen2ForProcessRewardModel"])
+def test_what_cannot_be_scored_here_is_refused_with_the_reason(llama_rm, tmp_path, architecture):
+    shutil.copytree(llama_rm, tmp_path, dirs_exist_ok=True)
+    config = json.loads((tmp_path / "config.json").read_text()) | {"architectures": [architecture]}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ScorerError, match="cannot be scored here"):
+        load_scorer(tmp_path)
 
 
 def test_pickled_weights_are_refused_and_never_opened(llama_rm, tmp_path):

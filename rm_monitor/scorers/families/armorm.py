@@ -34,6 +34,9 @@ _GROUPS = {
 ATTRIBUTES = tuple(f"{group}-{name}" for group, names in _GROUPS.items() for name in names)
 
 
+MATRIX = "reward_transform_matrix"
+
+
 class GatedHead(torch.nn.Module):
     """Ratings at the last token, weighted by a gate read where the last user turn is closed.
 
@@ -105,16 +108,12 @@ class GatedHead(torch.nn.Module):
 
 def build(checkpoint: Checkpoint, options: Options) -> PointwiseScorer:
     """A scorer of this family."""
-    tensors = checkpoint.read(
-        n
-        for n in checkpoint.tensors
-        if n.startswith(("gating.", "regression_layer.", "reward_transform_matrix"))
-    )
+    tensors = checkpoint.read_starting("gating.layers.", "regression_layer.", MATRIX, optional=("gating.",))
     encoding = chat_encoding(checkpoint, options)
     head = GatedHead(
         linear(tensors["regression_layer.weight"]),
         perceptron(tensors, "gating.layers", torch.nn.ReLU),
-        tensors["reward_transform_matrix"],
+        tensors[MATRIX],
         **gating_of(checkpoint, tensors),
         pattern=gate_pattern(encoding, checkpoint.name),
         options=options,

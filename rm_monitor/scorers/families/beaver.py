@@ -103,8 +103,7 @@ def build(checkpoint: Checkpoint, options: Options) -> PointwiseScorer:
         raise ScorerError(
             f"{checkpoint.name!r} is a {kind!r} model of safe-rlhf, which does not compare answers"
         )
-    names = [n for n in ("score_head.weight", "score_head.bias") if n in checkpoint.tensors]
-    tensors = checkpoint.read(names)
+    tensors = checkpoint.read_starting("score_head.weight", optional=("score_head.bias",))
     layer = linear(tensors["score_head.weight"], tensors.get("score_head.bias"))
     head = BeaverHead(
         layer,

@@ -71,7 +71,7 @@ class LinearHead(LastTokenHead):
 
 def build(checkpoint: Checkpoint, options: Options) -> PointwiseScorer:
     """A decoder with ``score.weight``: ``*ForSequenceClassification``."""
-    tensors = checkpoint.read(n for n in ("score.weight", "score.bias") if n in checkpoint.tensors)
+    tensors = checkpoint.read_starting("score.weight", optional=("score.bias",))
     weight = tensors["score.weight"]
     columns = choose(checkpoint, options, len(weight))
     encoding = chat_encoding(checkpoint, options)

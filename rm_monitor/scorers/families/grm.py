@@ -16,7 +16,7 @@ __all__ = ["build"]
 
 def build(checkpoint: Checkpoint, options: Options) -> PointwiseScorer:
     """A scorer of this family; whether its head is linear or a perceptron is told by its tensors."""
-    tensors = checkpoint.read(n for n in checkpoint.tensors if n.startswith("v_head.summary"))
+    tensors = checkpoint.read_starting("v_head.summary")
     if "v_head.summary.weight" in tensors:
         one = linear(tensors["v_head.summary.weight"], tensors.get("v_head.summary.bias"))
         head = PerceptronHead(torch.nn.Sequential(one), options, "nothing")

@@ -36,7 +36,7 @@ class PerceptronHead(LastTokenHead):
 
 def build(checkpoint: Checkpoint, options: Options) -> PointwiseScorer:
     """A scorer of this family."""
-    tensors = checkpoint.read(n for n in checkpoint.tensors if n.startswith("score."))
+    tensors = checkpoint.read_starting("score.0.", "score.2.")
     head = PerceptronHead(perceptron(tensors, "score", torch.nn.ReLU), options, "ReLU")
     encoding = chat_encoding(checkpoint, options)
     return decoder_scorer(checkpoint, options, kind="inform", encoding=encoding, head=head)

@@ -74,7 +74,7 @@ def build(checkpoint: Checkpoint, options: Options) -> PointwiseScorer:
             "gating_layer.pt), which can run code "
             "when they are read: convert them to safetensors first (docs/reward-models.md shows how)"
         )
-    tensors = checkpoint.read(n for n in checkpoint.tensors if n.startswith(PREFIXES))
+    tensors = checkpoint.read_starting(*PREFIXES)
     config = checkpoint.config
     head = MixtureHead(
         perceptron(tensors, PREFIXES[0], torch.nn.LeakyReLU),

@@ -95,7 +95,7 @@ def build(checkpoint: Checkpoint, options: Options) -> PointwiseScorer:
     """A scorer of this family."""
     config = checkpoint.config
     name = str(config.get("value_head_prefix", "score"))
-    tensors = checkpoint.read(n for n in checkpoint.tensors if n in (f"{name}.weight", f"{name}.bias"))
+    tensors = checkpoint.read_starting(f"{name}.weight", optional=(f"{name}.bias",))
     normalise = bool(config.get("normalize_reward", False))
     mean, std = float(config.get("mean", 0.0)), float(config.get("std", 1.0))
     head = NormalisedHead(

@@ -60,16 +60,20 @@ class SourceAndCandidates:
 
 
 def source_and_candidates(messages: Sequence[Message], answers: Sequence[str]) -> tuple[str, list[str]]:
-    """The texts of the authors' conversation format; a system turn becomes part of the first user turn.
+    """One turn as it was trained on, instruction and answers as they are; several in the conversation format.
+
+    A system turn becomes part of the first user turn.
 
     Example:
-        >>> source_and_candidates([{"role": "user", "content": "Hi"}], ["Hello"])[1]
-        ['<Response 1>: Hello']
+        >>> source_and_candidates([{"role": "user", "content": "Hi"}], ["Hello", "Go"])
+        ('Hi', ['Hello', 'Go'])
     """
     system = "".join(f"{m['content']}\n" for m in messages if m["role"] == "system")
     asked = [m["content"] for m in messages if m["role"] == "user"]
     said = [m["content"] for m in messages if m["role"] == "assistant"]
     asked[0] = system + asked[0]
+    if len(asked) == 1:
+        return asked[0], list(answers)
     turns = [f"USER: {text}\nAssistant: <Response {i}>" for i, text in enumerate(asked, 1)]
     candidates = [
         "\n".join(f"<Response {i}>: {text}" for i, text in enumerate([*said, answer], 1))

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import torch
 
 from rm_monitor.scorers.checkpoint import Checkpoint
-from rm_monitor.scorers.families.armorm import GatedHead, gating_of
+from rm_monitor.scorers.families.armorm import MATRIX, GatedHead, gating_of
 from rm_monitor.scorers.heads.gate import gate_pattern
 from rm_monitor.scorers.heads.layers import linear, numbered_layers
 from rm_monitor.scorers.options import Options
@@ -46,16 +46,12 @@ class QuantileHead(GatedHead):
 
 def build(checkpoint: Checkpoint, options: Options) -> PointwiseScorer:
     """A scorer of this family."""
-    tensors = checkpoint.read(
-        n
-        for n in checkpoint.tensors
-        if n.startswith(("gating.", "regression_layer.", "reward_transform_matrix"))
-    )
+    tensors = checkpoint.read_starting("gating.layers.", "regression_layer.", MATRIX, optional=("gating.",))
     encoding = chat_encoding(checkpoint, options)
     head = QuantileHead(
         linear(tensors["regression_layer.weight"]),
         gate_with_batch_norm(tensors, "gating.layers"),
-        tensors["reward_transform_matrix"],
+        tensors[MATRIX],
         **gating_of(checkpoint, tensors),
         pattern=gate_pattern(encoding, checkpoint.name),
         options=options,

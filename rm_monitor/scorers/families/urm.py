@@ -53,7 +53,7 @@ class UncertainHead(LastTokenHead):
 
 def build(checkpoint: Checkpoint, options: Options) -> PointwiseScorer:
     """A scorer of this family."""
-    tensors = checkpoint.read(n for n in checkpoint.tensors if n.startswith(("score.", "weights.fc.")))
+    tensors = checkpoint.read_starting("score.weight", "weights.fc.", optional=("score.bias",))
     head = UncertainHead(
         linear(tensors["score.weight"], tensors.get("score.bias")),
         perceptron(tensors, "weights.fc", torch.nn.SELU),
