@@ -28,6 +28,7 @@ lint: $(VENV)/.installed
 
 faults: $(VENV)/.installed
 	$(BIN)/python -m tests.faults
+	$(BIN)/python -m tests.http_faults
 
 clean:
 	rm -rf $(VENV) demo build dist .mypy_cache .ruff_cache .pytest_cache

@@ -24,6 +24,7 @@ class Server:
     busy: int = 0
     most_busy: int = 0
     lock: Any = field(default_factory=threading.Lock)
+    stop: Any = None  # nobody listens any more
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -85,13 +86,18 @@ def serve(answer, fault=None):
     handler.server_says = us
     thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
-    try:
-        yield us
-    finally:
+
+    def stop():
         us.closing.set()
         http.shutdown()
         http.server_close()
         thread.join()
+
+    us.stop = stop
+    try:
+        yield us
+    finally:
+        stop()
 
 
 # --------------------------------------------------------------------------- what goes wrong

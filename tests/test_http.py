@@ -24,6 +24,7 @@ from tests.servers import (
 
 SECRET = "SENTINEL-6f1b2c-key"
 QUICK = Limits(connect=0.2, read=0.1, total=0.4, attempts=2, backoff=0.01, max_bytes=2**20)
+PATIENT = Limits(backoff=0.01, max_bytes=2**20)
 
 
 class Time:
@@ -47,7 +48,7 @@ def fine(path, body):
 
 def test_json_goes_there_and_back():
     with serve(fine) as server:
-        client = Client(server.url + "/", limits=QUICK)
+        client = Client(server.url + "/", limits=PATIENT)
         assert client.post("/a", {"text": "é\ud800"}) == {"path": "/a", "got": {"text": "é\ud800"}}
         assert client.get("/b")["path"] == "/b"
 
@@ -55,7 +56,7 @@ def test_json_goes_there_and_back():
 @pytest.mark.parametrize("fault", [hang, drip, drip_headers, cut_off, status(500), status(429)])
 def test_a_fault_that_may_pass_is_tried_again_and_then_the_server_is_unavailable(fault):
     with serve(fine, fault) as server:
-        with pytest.raises(Unavailable, match=r"no answer in [12] attempts") as caught:
+        with pytest.raises(Unavailable, match=r"no answer in [12] attempt") as caught:
             Client(server.url, limits=QUICK).post("/score", {"x": 1})
         assert 1 <= len(server.asked) <= 2
         assert server.url in str(caught.value)
@@ -81,14 +82,14 @@ def test_a_server_that_drips_its_headers_is_cut_off_by_the_total_time():
 def test_an_answer_that_would_be_the_same_again_is_not_asked_for_again(fault, why):
     with serve(fine, fault) as server:
         with pytest.raises(BadReply, match=why):
-            Client(server.url, limits=QUICK).post("/score", {})
+            Client(server.url, limits=PATIENT).post("/score", {})
         assert len(server.asked) == 1
 
 
 def test_a_gigabyte_is_not_read():
     with serve(fine, endless) as server:
         with pytest.raises(BadReply):
-            Client(server.url, limits=QUICK).get("/")
+            Client(server.url, limits=PATIENT).get("/")
         assert server.sent < 2**26  # what fits in the sockets' buffers, not 2**30
 
 
@@ -98,7 +99,7 @@ def test_a_redirect_is_not_followed_and_the_other_host_hears_nothing():
         serve(fine, redirect_to(other.url.replace("127.0.0.1", "localhost"))) as server,
     ):
         with pytest.raises(BadReply, match=r"redirect .* to localhost, which is not followed"):
-            Client(server.url, limits=QUICK).post("/score", {"text": "private"})
+            Client(server.url, limits=PATIENT).post("/score", {"text": "private"})
         assert other.asked == []
 
 

@@ -128,12 +128,15 @@ class Client:
                 asked = _retry_after(reply)
             if attempt + 1 == self.limits.attempts:
                 break
+            left = self.limits.total - (self.clock.now() - began)
             wait = self.limits.wait(attempt, self.clock.chance(), asked)
-            if wait >= self.limits.total - (self.clock.now() - began):
+            if wait >= left > 0:
                 reason += f"; the next attempt would come after the {self.limits.total:.3g} s of the call"
+            if wait >= left:
                 break
             self.clock.sleep(wait)
-        raise Unavailable(f"{where} gave no answer in {attempt + 1} attempts; the last one: {reason}")
+        tries = "1 attempt" if attempt == 0 else f"{attempt + 1} attempts"
+        raise Unavailable(f"{where} gave no answer in {tries}; the last one: {reason}")
 
     def _accepted(self, where: str, reply: Reply) -> Reply:
         if 200 <= reply.status < 300:
