@@ -13,9 +13,9 @@ __all__ = ["load_generator"]
 def load_generator(spec: Any = None) -> Generator:
     """None: the model being trained, in this process; a URL: a server; a path: recorded completions."""
     if spec is None:
-        from rm_monitor.generators.hf import HFGenerator  # noqa: PLC0415  needs torch
+        from rm_monitor.generators.engine import EngineGenerator  # noqa: PLC0415  needs torch
 
-        return HFGenerator()
+        return EngineGenerator()
     if isinstance(spec, str) and spec.startswith(("http://", "https://")):
         from rm_monitor.generators.server import ServerGenerator  # noqa: PLC0415
 

@@ -6,19 +6,18 @@ import copy
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
-from rm_monitor.errors import GenerationError
-from rm_monitor.generators.chat import prompt_ids
 from rm_monitor.generators.noise import choose, row_keys
+from rm_monitor.generators.pick import sharpness
+from rm_monitor.generators.rows import Row, completion, end_tokens, plain, rows_of
 from rm_monitor.types import Completion, Progress, Prompt, Sampling
 
-__all__ = ["HFGenerator"]
+__all__ = ["HFGenerator", "generate_rows", "own_settings"]
 
 DEFAULT_BATCH = 32
 
@@ -46,23 +45,16 @@ class HFGenerator:
         progress: Progress | None = None,
     ) -> list[Completion]:
         """See `rm_monitor.Generator`."""
-        if not prompts:
+        rows = rows_of(prompts, sampling, model, tokenizer)
+        if not rows:
             return []
-        if model is None or tokenizer is None:
-            raise GenerationError("answering in this process needs the model and its tokenizer")
-        model = _plain(model)
-        ends, pad = _ends(model, tokenizer)
-        rows = [
-            _Row(prompt=p, sample=k, ids=ids)
-            for p in prompts
-            for ids in [prompt_ids(p, tokenizer)]
-            for k in range(sampling.samples_per_prompt)
-        ]
+        model = plain(model)
+        ends, pad = end_tokens(model, tokenizer)
         answers: dict[int, Completion] = {}
         queue = sorted(
             range(len(rows)), key=lambda i: (len(rows[i].ids), i)
         )  # like lengths together: little padding
-        with _own_settings(model, sampling, ends, pad):
+        with own_settings(model, sampling, ends, pad):
             while queue:
                 batch = queue[: self.batch_size]
                 try:
@@ -77,13 +69,6 @@ class HFGenerator:
                 if progress is not None:
                     progress(len(answers), len(rows))
         return [answers[i] for i in range(len(rows))]
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    prompt: Prompt
-    sample: int
-    ids: list[int]
 
 
 class _Chooser(LogitsProcessor):  # type: ignore[misc]  # transformers is untyped here
@@ -101,72 +86,45 @@ class _Chooser(LogitsProcessor):  # type: ignore[misc]  # transformers is untype
         chosen = choose(
             scores, self.keys, positions, temperature=self.sampling.temperature, top_p=self.sampling.top_p
         )
-        top = scores.float().topk(min(10, scores.shape[-1]), dim=-1).values
-        self.mass.append(torch.exp(top.logsumexp(-1) - scores.float().logsumexp(-1)))
-        p = top.softmax(-1)
-        self.entropy.append(-(p * torch.log2(p.clamp_min(1e-30))).sum(-1))
+        entropy, mass = sharpness(scores)
+        self.entropy.append(entropy)
+        self.mass.append(mass)
         self.position += 1
         only = torch.full_like(scores, -math.inf)
         return only.scatter(1, chosen[:, None], 0.0)
 
 
 def _answer(
-    model: Any, tokenizer: Any, rows: Sequence[_Row], sampling: Sampling, seed: int, ends: list[int], pad: int
+    model: Any, tokenizer: Any, rows: Sequence[Row], sampling: Sampling, seed: int, ends: list[int], pad: int
 ) -> list[Completion]:
-    device = next(model.parameters()).device
-    longest = max(len(row.ids) for row in rows)
-    ids = torch.tensor([[pad] * (longest - len(r.ids)) + r.ids for r in rows], device=device)
-    mask = torch.tensor([[0] * (longest - len(r.ids)) + [1] * len(r.ids) for r in rows], device=device)
-    chooser = _Chooser(row_keys(seed, [(r.prompt.id, r.sample) for r in rows], device), sampling)
-    out = model.generate(input_ids=ids, attention_mask=mask, logits_processor=LogitsProcessorList([chooser]))
+    keys = row_keys(seed, [(r.prompt.id, r.sample) for r in rows], next(model.parameters()).device)
+    chooser = _Chooser(keys, sampling)
+    said = generate_rows(model, [row.ids for row in rows], pad, chooser)
     entropy, mass = torch.stack(chooser.entropy, 1).cpu(), torch.stack(chooser.mass, 1).cpu()
-    return [
-        _completion(row, tokens, tokenizer, ends, entropy[i], mass[i])
-        for i, (row, tokens) in enumerate(zip(rows, out[:, longest:].tolist(), strict=True))
-    ]
+    answers = []
+    for i, (row, tokens) in enumerate(zip(rows, said, strict=True)):
+        stop = next((j for j, token in enumerate(tokens) if token in ends), None)
+        n = len(tokens) if stop is None else stop + 1
+        facts = {"entropy": float(entropy[i, :n].mean()), "mass": float(mass[i, :n].mean())}
+        answers.append(completion(row, tokens[:n], tokenizer, stopped=stop is not None, **facts))
+    return answers
 
 
-def _completion(
-    row: _Row, tokens: list[int], tokenizer: Any, ends: list[int], entropy: Tensor, mass: Tensor
-) -> Completion:
-    stop = next((j for j, token in enumerate(tokens) if token in ends), None)
-    n = len(tokens) if stop is None else stop + 1
-    return Completion(
-        prompt_id=row.prompt.id,
-        text=tokenizer.decode(tokens[:n], skip_special_tokens=True),
-        sample=row.sample,
-        finish_reason="length" if stop is None else "stop",
-        n_tokens=n,
-        entropy=float(entropy[:n].mean()),
-        top10_mass=float(mass[:n].mean()),
-    )
-
-
-def _plain(model: Any) -> Any:
-    """The module below DDP and torch.compile: its forward has no collectives and compiles nothing."""
-    while True:
-        inner = getattr(model, "_orig_mod", None)
-        if inner is None and type(model).__name__ == "DistributedDataParallel":
-            inner = model.module
-        if inner is None:
-            return model
-        model = inner
-
-
-def _ends(model: Any, tokenizer: Any) -> tuple[list[int], int]:
-    """Tokens that end an answer, and a token to pad with."""
-    ends: list[int] = []
-    for holder in (getattr(model, "generation_config", None), model.config, tokenizer):
-        found = getattr(holder, "eos_token_id", None)
-        for token in found if isinstance(found, (list, tuple)) else [found]:
-            if token is not None and token not in ends:
-                ends.append(int(token))
-    pad = tokenizer.pad_token_id
-    return ends, int(pad if pad is not None else ends[0] if ends else 0)
+def generate_rows(
+    model: Any, rows: Sequence[Sequence[int]], pad: int, *processors: LogitsProcessor
+) -> list[list[int]]:
+    """What ``model.generate`` adds to these rows, as it stands inside `own_settings`."""
+    longest = max(len(ids) for ids in rows)
+    device = next(model.parameters()).device
+    ids = torch.tensor([[pad] * (longest - len(r)) + list(r) for r in rows], device=device)
+    mask = torch.tensor([[0] * (longest - len(r)) + [1] * len(r) for r in rows], device=device)
+    out = model.generate(input_ids=ids, attention_mask=mask, logits_processor=LogitsProcessorList(processors))
+    said: list[list[int]] = out[:, longest:].tolist()
+    return said
 
 
 @contextmanager
-def _own_settings(model: Any, sampling: Sampling, ends: list[int], pad: int) -> Iterator[None]:
+def own_settings(model: Any, sampling: Sampling, ends: list[int], pad: int) -> Iterator[None]:
     """Generate by our settings alone: a partly filled config would inherit the model's other fields."""
     own = GenerationConfig(
         do_sample=False,

@@ -15,11 +15,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from rm_monitor.generators.pick import largest, likeliest
+
 __all__ = ["choose", "row_keys"]
 
 _STEP = -7046029254386353131  # 0x9E3779B97F4A7C15, the golden ratio of splitmix64, as a signed number
 _MIX1, _MIX2 = -4658895280553007687, -7723592293110705685  # its two multipliers
-_CANDIDATES = 64
+_CANDIDATES = 16
 
 
 def row_keys(seed: int, rows: Sequence[tuple[str, int]], device: torch.device | None = None) -> Tensor:
@@ -56,7 +58,7 @@ def choose(logits: Tensor, keys: Tensor, positions: Tensor, *, temperature: floa
         top_p: Nucleus, in (0, 1]; tokens as likely as its last one belong to it.
     """
     if temperature == 0:
-        return logits.argmax(dim=-1)
+        return likeliest(logits)
     scaled = logits.float() / temperature
     if top_p >= 1:
         tokens = torch.arange(scaled.shape[-1], device=scaled.device).expand_as(scaled)
@@ -68,12 +70,13 @@ def choose(logits: Tensor, keys: Tensor, positions: Tensor, *, temperature: floa
 
 def _nucleus(scaled: Tensor, top_p: float) -> tuple[Tensor, Tensor]:
     """``(n, m)`` logits and ids of each row's nucleus, -inf outside: only these need noise."""
-    total = torch.logsumexp(scaled.double(), dim=-1, keepdim=True)
+    highest = scaled.amax(dim=-1, keepdim=True)
+    total = (scaled - highest).exp_().sum(dim=-1, keepdim=True).double()
     size = scaled.shape[-1]
     count = min(_CANDIDATES, size)
     while True:
-        top, tokens = scaled.topk(count, dim=-1)
-        mass = torch.exp(top.double() - total).cumsum(dim=-1)
+        top, tokens = largest(scaled, count)
+        mass = (torch.exp((top - highest).double()) / total).cumsum(dim=-1)
         last = (mass < top_p).sum(dim=-1, keepdim=True)  # number of the token that fills the nucleus
         full = last < count
         limit = top.gather(1, last.clamp(max=count - 1))

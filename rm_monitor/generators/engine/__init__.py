@@ -1,0 +1,14 @@
+"""Our own decoding over the model's own forward, for plain causal language models with full attention.
+
+The picture, left to right::
+
+    rows -> schedule (longest first, what fits) -> prefill (packed, shared beginnings) -> decode (steps)
+            layout and arena (keys and values, in groups)  <- attention (inside the model's forward)
+    drafts (earlier answers, checked many positions at once)    scope and check (who is served at all)
+"""
+
+from __future__ import annotations
+
+from rm_monitor.generators.engine.generator import EngineGenerator
+
+__all__ = ["EngineGenerator"]

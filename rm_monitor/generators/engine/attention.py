@@ -1,0 +1,163 @@
+"""Attention over an `Arena`, hung into a model through transformers' attention interface.
+
+The model's own forward runs on one long row of packed tokens; only where it attends, every token sees the
+row that it belongs to. Positions come from ``position_ids``, so nothing else in the model knows about rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention as sdpa
+from transformers import AttentionInterface
+
+from rm_monitor.generators.engine.arena import Arena
+from rm_monitor.generators.engine.scope import OutOfScope
+
+__all__ = ["Piece", "Rows", "Step", "attending"]
+
+NAME = "rm_monitor_engine"
+HARMLESS = {
+    "position_ids",
+    "cache_position",
+    "use_cache",
+    "output_attentions",
+    "is_causal",
+    "position_embeddings",
+}
+
+_step: ContextVar[Step | None] = ContextVar("rm_monitor_engine_step", default=None)
+
+
+@dataclass(slots=True)
+class Piece:
+    """A run of a prompt: ``length`` tokens after ``past`` others of the row that begins at ``base``."""
+
+    length: int
+    base: int
+    past: int
+
+    def attend(self, query: Tensor, keys: Tensor, values: Tensor, scaling: float | None) -> Tensor:
+        """``(length, heads, width)`` from queries of that shape."""
+        end = self.base + self.past + self.length
+        q, k, v = (
+            query.transpose(0, 1)[None],
+            keys[None, :, self.base : end],
+            values[None, :, self.base : end],
+        )
+        groups = q.shape[1] // k.shape[1]
+        if groups > 1:
+            k, v = k.repeat_interleave(groups, 1), v.repeat_interleave(groups, 1)
+        if self.past == 0:
+            out = sdpa(q, k, v, is_causal=True, scale=scaling)
+        else:
+            seen = torch.ones(self.length, self.past + self.length, dtype=torch.bool, device=q.device)
+            out = sdpa(q, k, v, attn_mask=seen.tril(self.past), scale=scaling)
+        return out[0].transpose(0, 1)
+
+
+@dataclass(slots=True)
+class Rows:
+    """One group's rows with their next tokens.
+
+    Attributes:
+        count: Rows.
+        offset: First slot of the group.
+        capacity: Slots a row.
+        columns: Slots of a row that are read.
+        bias: ``(rows, 1, tokens a row, columns)``: 0 where a token sees, else -inf.
+        take: Which of the group's packed tokens stands at (row, token); None: one token a row.
+        put: Where the packed tokens stand among those; None likewise.
+    """
+
+    count: int
+    offset: int
+    capacity: int
+    columns: int
+    bias: Tensor
+    take: Tensor | None = None
+    put: Tensor | None = None
+
+    def attend(self, query: Tensor, keys: Tensor, values: Tensor, scaling: float | None) -> Tensor:
+        """``(tokens, heads, width)`` from queries of that shape."""
+        if self.take is not None:
+            query = query.index_select(0, self.take)
+        n, heads, (_, queries, width) = self.count, keys.shape[0], query.shape
+        tokens, groups = query.shape[0] // n, queries // heads
+        q = (
+            query.reshape(n, tokens, heads, groups, width)
+            .transpose(1, 2)
+            .reshape(n, heads, tokens * groups, width)
+        )
+        bias = self.bias if tokens == 1 else self.bias.repeat_interleave(groups, 2)
+        out = sdpa(q, self._read(keys), self._read(values), attn_mask=bias.to(q.dtype), scale=scaling)
+        out = out.reshape(n, heads, tokens, groups, -1).transpose(1, 2).reshape(n * tokens, queries, -1)
+        return out if self.put is None else out.index_select(0, self.put)
+
+    def _read(self, line: Tensor) -> Tensor:
+        mine = line[:, self.offset : self.offset + self.count * self.capacity]
+        return mine.view(line.shape[0], self.count, self.capacity, -1)[:, :, : self.columns].transpose(0, 1)
+
+
+@dataclass(slots=True)
+class Step:
+    """What one forward is about: which slots its packed tokens are written to, and what each of them sees."""
+
+    arena: Arena
+    slots: Tensor
+    parts: Sequence[tuple[int, Piece | Rows]]
+    layers: set[int] = field(default_factory=set)
+
+    def __enter__(self) -> Step:
+        _step.set(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _step.set(None)
+
+
+def _attend(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    **others: Any,
+) -> tuple[Tensor, None]:
+    step = _step.get()
+    if step is None:
+        raise OutOfScope("its attention ran outside a step of the engine")
+    unknown = sorted(name for name, given in others.items() if given is not None and name not in HARMLESS)
+    if unknown or attention_mask is not None or dropout:
+        raise OutOfScope(f"its attention asks for {', '.join(unknown) or 'a mask or dropout of its own'}")
+    keys, values = step.arena.write(module.layer_idx, step.slots, key[0], value[0])
+    step.layers.add(module.layer_idx)
+    packed = query[0].transpose(0, 1)
+    out, begin = [], 0
+    for tokens, part in step.parts:
+        out.append(part.attend(packed[begin : begin + tokens], keys, values, scaling))
+        begin += tokens
+    return (out[0] if len(out) == 1 else torch.cat(out))[None], None
+
+
+@contextmanager
+def attending(model: Any) -> Iterator[None]:
+    """Inside, the model's attention is ours; what it was comes back whatever happens."""
+    AttentionInterface.register(NAME, _attend)
+    configs = {id(m.config): m.config for m in model.modules() if hasattr(m, "config")}.values()
+    before = [(config, config._attn_implementation) for config in configs]
+    try:
+        for config, _ in before:
+            config._attn_implementation = NAME
+        yield
+    finally:
+        for config, name in before:
+            config._attn_implementation = name

@@ -1,0 +1,130 @@
+"""Rows in flight and where they lie: groups of like length over one `Arena`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rm_monitor.generators.engine.arena import Arena, Group, partition
+from rm_monitor.generators.engine.attention import Piece, Rows
+
+__all__ = ["Layout"]
+
+IntArray = NDArray[np.int64]
+
+HEADROOM = 64  # slots a row may grow before keys and values are laid out anew
+
+
+class Layout:
+    """Which rows are in flight, in which order, and where their keys and values lie.
+
+    Args:
+        most: ``(n,)`` slots that each row may come to need.
+        prefix: Tokens with which every prompt begins; they lie once in slots 1, 2, ...
+
+    Attributes:
+        length: ``(n,)`` tokens of each row whose keys and values are there.
+        base: ``(n,)`` first slot of each row.
+    """
+
+    def __init__(self, most: IntArray, prefix: int) -> None:
+        self.arena = Arena()
+        self.arena.relayout(np.zeros(1 + prefix, dtype=np.int64))
+        self.prefix = prefix
+        self.most = most
+        self.length = np.zeros(len(most), dtype=np.int64)
+        self.base = np.zeros(len(most), dtype=np.int64)
+        self._groups: list[Group] = []
+        self._formed = 0  # rows in flight when the groups were formed
+
+    @property
+    def rows(self) -> IntArray:
+        """Rows in flight, in the order in which their tokens are packed."""
+        return np.array([i for group in self._groups for i in group.rows], dtype=np.int64)
+
+    def form(self, new: Sequence[int] = (), sizes: Sequence[int] = ()) -> None:
+        """Form the groups anew, with room to grow; ``new`` rows of prompts of ``sizes`` join.
+
+        A new row starts with a copy of the common beginning.
+        """
+        flying = self.rows
+        rows = np.concatenate([flying, np.array(new, dtype=np.int64)])
+        size = np.concatenate([self.length[flying], np.array(sizes, dtype=np.int64)])
+        order = np.argsort(size, kind="stable")
+        before = self.base.copy()
+        before[list(new)] = 1
+        self.length[list(new)] = self.prefix
+        source = [np.arange(1 + self.prefix)]
+        offset, begin, self._groups = 1 + self.prefix, 0, []
+        for end in partition(size[order]):
+            mine = rows[order[begin:end]]
+            capacity = min(int(size[order[end - 1]]) + HEADROOM, int(self.most[mine].max()))
+            group = Group(offset, capacity, mine.tolist())
+            held = np.zeros((len(mine), capacity), dtype=np.int64)
+            for j, i in enumerate(group.rows):
+                held[j, : self.length[i]] = before[i] + np.arange(self.length[i])
+                self.base[i] = group.base(j)
+            source.append(held.ravel())
+            self._groups.append(group)
+            offset += held.size
+            begin = end
+        self.arena.relayout(np.concatenate(source))
+        self._formed = len(rows)
+
+    def fits(self, tokens: IntArray) -> bool:
+        """Whether so many more tokens of each row in flight have their slots."""
+        begin = 0
+        for group in self._groups:
+            mine = tokens[begin : begin + len(group.rows)]
+            if (self.length[group.rows] + mine).max() > group.capacity:
+                return False
+            begin += len(mine)
+        return True
+
+    def remove(self, row: int) -> None:
+        """A row is done. The last row of its group moves into its place: no step carries dead rows."""
+        group = next(g for g in self._groups if row in g.rows)
+        j = group.rows.index(row)
+        last = group.rows.pop()
+        if last != row:
+            group.rows[j] = last
+            self.arena.move(int(self.base[last]), group.base(j), group.capacity)
+            self.base[last] = group.base(j)
+        if not group.rows:
+            self._groups.remove(group)
+
+    def tidy(self) -> None:
+        """Few rows left in several groups are read faster together."""
+        if len(self._groups) > 1 and len(self.rows) <= self._formed // 2:
+            self.form()
+
+    def parts(
+        self, tokens: IntArray, dtype: torch.dtype, device: torch.device
+    ) -> list[tuple[int, Piece | Rows]]:
+        """What a step with so many tokens of each row attends to."""
+        parts: list[tuple[int, Piece | Rows]] = []
+        begin = 0
+        for group in self._groups:
+            mine = tokens[begin : begin + len(group.rows)]
+            begin += len(mine)
+            widest = int(mine.max())
+            step = np.minimum(
+                np.arange(widest), mine[:, None] - 1
+            )  # a row with fewer tokens repeats its last
+            seen = self.length[group.rows][:, None] + step
+            columns = int(seen.max()) + 1
+            bias = torch.zeros(len(mine), 1, widest, columns, dtype=dtype)
+            unseen = torch.from_numpy(np.arange(columns) > seen[:, :, None])
+            bias.masked_fill_(unseen[:, None], -torch.inf)
+            take = put = None
+            if widest > 1:
+                first = np.cumsum(mine) - mine
+                take = torch.from_numpy((first[:, None] + step).ravel()).to(device)
+                real = (np.arange(widest) < mine[:, None]).ravel()
+                put = torch.from_numpy(np.flatnonzero(real)).to(device)
+            part = Rows(len(mine), group.offset, group.capacity, columns, bias.to(device), take, put)
+            parts.append((int(mine.sum()), part))
+        return parts

@@ -1,0 +1,123 @@
+"""In which order rows are answered, and how many at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+__all__ = ["Answer", "Job", "Queue", "free_memory", "shared_prefix"]
+
+IntArray = NDArray[np.int64]
+
+SHORTEST_PREFIX = 4
+SHARE = 0.25  # of the free memory
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One row to answer.
+
+    Attributes:
+        ids: Its prompt.
+        prompt: Number of the prompt: rows of one prompt share its prefill.
+        key: Of its noise.
+        expected: Tokens that its answer had at the last evaluation; nan unknown.
+        earlier: Its answers at earlier evaluations, the last one first.
+    """
+
+    ids: IntArray
+    prompt: int
+    key: int
+    expected: float = float("nan")
+    earlier: tuple[IntArray, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a row said, the end token included; entropy and mass as in `Completion`."""
+
+    tokens: IntArray
+    stopped: bool
+    entropy: float
+    mass: float
+
+
+@dataclass(slots=True)
+class Queue:
+    """Rows that wait, longest first: the last step is the end of the longest row, so that one starts first.
+
+    Args:
+        jobs: All rows.
+        max_new_tokens: Longest answer.
+        overhead: Slots' worth of memory that a row needs besides its own.
+    """
+
+    jobs: Sequence[Job]
+    max_new_tokens: int
+    overhead: int = 0
+    _waiting: list[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        longest: dict[int, float] = {}
+        for job in self.jobs:
+            known = self.max_new_tokens if np.isnan(job.expected) else job.expected
+            longest[job.prompt] = max(longest.get(job.prompt, 0.0), float(known))
+        order = sorted(
+            range(len(self.jobs)),
+            key=lambda i: (-longest[self.jobs[i].prompt], -len(self.jobs[i].ids), self.jobs[i].prompt, i),
+        )
+        self._waiting = order
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def need(self, row: int) -> int:
+        """Slots that a row may come to need."""
+        return len(self.jobs[row].ids) + self.max_new_tokens + self.overhead
+
+    def take(self, slots: int, *, at_least: int = 0) -> list[int]:
+        """The next rows that fit into ``slots``, and ``at_least`` so many whether or not they fit."""
+        fit = 0
+        for row in self._waiting:
+            slots -= self.need(row)
+            if slots < 0 and fit >= at_least:
+                break
+            fit += 1
+        taken, self._waiting = self._waiting[:fit], self._waiting[fit:]
+        return taken
+
+
+def shared_prefix(jobs: Sequence[Job]) -> int:
+    """Tokens with which all prompts begin (a chat template's head), short of the shortest prompt; 0: too few.
+
+    Example:
+        >>> jobs = [Job(ids=np.array([1, 2, 3, 4, 5, i]), prompt=i, key=0) for i in (7, 8)]
+        >>> shared_prefix(jobs)
+        5
+    """
+    prompts = list({job.prompt: job.ids for job in jobs}.values())
+    if len(prompts) < 2:
+        return 0
+    shortest = min(map(len, prompts)) - 1
+    first = prompts[0][:shortest]
+    same = np.ones(shortest, dtype=bool)
+    for ids in prompts[1:]:
+        same &= ids[:shortest] == first
+    common = int(np.argmin(same)) if not same.all() else shortest
+    return common if common >= SHORTEST_PREFIX else 0
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that keys and values may take: a quarter of what is free."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0] * SHARE)
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            facts = dict(line.split(":", 1) for line in lines)
+        return int(int(facts["MemAvailable"].split()[0]) * 1024 * SHARE)
+    except (OSError, KeyError, ValueError):
+        return 1 << 30

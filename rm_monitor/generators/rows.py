@@ -1,0 +1,72 @@
+"""What every backend in this process shares: rows to answer, the tokens that end one, answers as values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rm_monitor.errors import GenerationError
+from rm_monitor.generators.chat import prompt_ids
+from rm_monitor.types import Completion, Prompt, Sampling
+
+__all__ = ["Row", "completion", "end_tokens", "plain", "rows_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One answer to give: a prompt, the number of the sample, and the prompt's ids."""
+
+    prompt: Prompt
+    sample: int
+    ids: list[int]
+
+
+def rows_of(prompts: Sequence[Prompt], sampling: Sampling, model: Any, tokenizer: Any) -> list[Row]:
+    """Rows in the order in which completions are handed back: prompt by prompt."""
+    if prompts and (model is None or tokenizer is None):
+        raise GenerationError("answering in this process needs the model and its tokenizer")
+    return [
+        Row(prompt=p, sample=k, ids=ids)
+        for p in prompts
+        for ids in [prompt_ids(p, tokenizer)]
+        for k in range(sampling.samples_per_prompt)
+    ]
+
+
+def completion(
+    row: Row, tokens: Sequence[int], tokenizer: Any, *, stopped: bool, entropy: float, mass: float
+) -> Completion:
+    """The answer as a value; ``tokens`` end with the end token if there is one."""
+    return Completion(
+        prompt_id=row.prompt.id,
+        text=tokenizer.decode(tokens, skip_special_tokens=True),
+        sample=row.sample,
+        finish_reason="stop" if stopped else "length",
+        n_tokens=len(tokens),
+        entropy=entropy,
+        top10_mass=mass,
+    )
+
+
+def plain(model: Any) -> Any:
+    """The module below DDP and torch.compile: its forward has no collectives and compiles nothing."""
+    while True:
+        inner = getattr(model, "_orig_mod", None)
+        if inner is None and type(model).__name__ == "DistributedDataParallel":
+            inner = model.module
+        if inner is None:
+            return model
+        model = inner
+
+
+def end_tokens(model: Any, tokenizer: Any) -> tuple[list[int], int]:
+    """Tokens that end an answer, and a token to pad with."""
+    ends: list[int] = []
+    for holder in (getattr(model, "generation_config", None), model.config, tokenizer):
+        found = getattr(holder, "eos_token_id", None)
+        for token in found if isinstance(found, (list, tuple)) else [found]:
+            if token is not None and token not in ends:
+                ends.append(int(token))
+    pad = tokenizer.pad_token_id
+    return ends, int(pad if pad is not None else ends[0] if ends else 0)
