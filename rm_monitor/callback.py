@@ -76,6 +76,9 @@ class RewardMonitorCallback(TrainerCallback):
             default_report_to=tuple(args.report_to or ()),
             horizon=_horizon(self.monitor, args, state, baseline=self.baseline),
         )
+        self.monitor.note(state.global_step, {}, args)
+        for logs in state.log_history:
+            self.monitor.note(logs.get("step", 0), logs)
         last = self.monitor.curve[-1].step if self.monitor.curve else None
         self._judged = last if state.global_step else None
         if state.global_step == 0 and self.baseline:
@@ -95,10 +98,14 @@ class RewardMonitorCallback(TrainerCallback):
     def on_log(
         self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any
     ) -> None:
-        """Pass numbers on before anyone's ``on_evaluate``: the Trainer logs the very dict it evaluates by.
+        """Read the training reward; pass numbers on before anyone's ``on_evaluate``.
+
+        The Trainer logs the very dict it evaluates by.
 
         So an `EarlyStoppingCallback` that is listed before us sees them too.
         """
+        if logs is not None:
+            self.monitor.note(state.global_step, logs, args)
         if logs is not None and any(k.startswith("eval_") and k.endswith("_runtime") for k in logs):
             self._pass_on(args, state, control, logs, kwargs)
 

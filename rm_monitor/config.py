@@ -41,6 +41,8 @@ class MonitorConfig:
     min_drop: float = 0.02
     tolerance: float = 0.0
     horizon: int | None = None
+    training_reward: str | list[str] | None = None
+    kl: bool | str | None = None
 
     @classmethod
     def from_mapping(cls, settings: dict[str, Any]) -> MonitorConfig:

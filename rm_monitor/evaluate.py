@@ -7,8 +7,7 @@ function on a difference.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -18,7 +17,6 @@ from numpy.typing import NDArray
 from rm_monitor import stats
 from rm_monitor.types import (
     BoolArray,
-    Completion,
     Estimate,
     EvalPoint,
     FloatArray,
@@ -39,7 +37,6 @@ __all__ = [
     "point",
     "status_of",
     "summarise",
-    "text_values",
     "tie_width",
 ]
 
@@ -50,18 +47,13 @@ LONGEST_REASON = 2000  # characters of an error that are kept with a failed poin
 # How each metric's interval is made; anything else is an unbounded mean (Student t).
 _RATES = frozenset(
     {
-        "win_rate",
-        "tie_rate",
-        "truncated",
-        "empty",
-        "duplicates",
-        "overflow",
-        "special_text",
-        "nonfinite",
-        "unparsed",
+        *("win_rate", "tie_rate", "truncated", "empty", "duplicates", "overflow", "special_text"),
+        *("nonfinite", "unparsed", "above_references", "disagreement"),
     }
 )
-_SHARES = frozenset({"win_prob", "lc_win_prob", "top10_mass", "repetition", "distinct", "order_gap"})
+_SHARES = frozenset(
+    {"win_prob", "lc_win_prob", "top10_mass", "repetition", "distinct", "shared", "order_gap"}
+)
 _TAGGED = ("win_prob", "win_rate", "reward")  # these get a curve for each tag
 
 
@@ -145,39 +137,6 @@ def compare(
             margin.shape
         )
     return values
-
-
-def text_values(completions: Sequence[Sequence[Completion]]) -> dict[str, FloatArray]:
-    """What the texts alone tell, as ``(n, k)`` arrays.
-
-    ``length`` in generated tokens (nan unknown) · ``truncated`` cut off by the token limit · ``empty`` ·
-    ``repetition``
-    1 - distinct 4-grams / 4-grams of words · ``distinct`` distinct bigrams / bigrams of words ·
-    ``duplicates`` the same text
-    answers another prompt too (a constant-answer policy has 1.0) · ``entropy`` bits · ``top10_mass``.
-    """
-    prompts_with = Counter(text for row in completions for text in {c.text.strip() for c in row})
-
-    def table(value: Callable[[Completion], float]) -> FloatArray:
-        return np.array([[value(c) for c in row] for row in completions], dtype=np.float64)
-
-    return {
-        "length": table(lambda c: c.n_tokens if c.n_tokens >= 0 else np.nan),
-        "truncated": table(lambda c: np.nan if c.finish_reason == "unknown" else c.finish_reason == "length"),
-        "empty": table(lambda c: not c.text.strip()),
-        "repetition": table(lambda c: 1.0 - _distinct_share(c.text, 4)),
-        "distinct": table(lambda c: _distinct_share(c.text, 2)),
-        "duplicates": table(lambda c: prompts_with[c.text.strip()] > 1),
-        "entropy": table(lambda c: c.entropy),
-        "top10_mass": table(lambda c: c.top10_mass),
-    }
-
-
-def _distinct_share(text: str, n: int) -> float:
-    """Distinct word n-grams / word n-grams; 1 for a text too short to repeat itself."""
-    words = text.split()
-    grams = [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
-    return len(set(grams)) / len(grams) if grams else 1.0
 
 
 def merge(

@@ -12,12 +12,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from rm_monitor import evaluate, words
+from rm_monitor.length_control import LengthControl, length_control
 from rm_monitor.manifest import segment_id
 from rm_monitor.measurer import Measured, Measurer
 from rm_monitor.selection import Selection
+from rm_monitor.signals import Watch
 from rm_monitor.stores.history import History
 from rm_monitor.stores.texts import write_texts
-from rm_monitor.types import Best, EvalPoint, FloatArray, Sink, Table, Update, Verdict
+from rm_monitor.types import Best, EvalPoint, FloatArray, Signal, Sink, Table, Update, Verdict
 from rm_monitor.verdict import Memory, judge
 
 __all__ = ["Complaints", "Logbook", "Rules"]
@@ -72,6 +74,7 @@ class Logbook:
         sinks: Where evaluations are shown.
         complain: Where failures of ours go.
         every: When evaluations are due, in words.
+        watch: What is seen beside the headline.
     """
 
     def __init__(
@@ -83,6 +86,7 @@ class Logbook:
         sinks: Sequence[Sink],
         complain: Complaints,
         every: str,
+        watch: Watch | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
@@ -95,6 +99,8 @@ class Logbook:
         self._complain = complain
         self._every = every
         self._memory = Memory()
+        self._watch = watch or Watch()
+        self._told: set[tuple[str, str]] = set()
         self._history = History(folder)
         self._selection = Selection(
             folder,
@@ -115,6 +121,7 @@ class Logbook:
             self.verdict = self._judged()
             self.keep()
         self._name_segment()
+        self._news()  # what an earlier process told, and what is said at the start
 
     @property
     def curve(self) -> tuple[EvalPoint, ...]:
@@ -139,6 +146,7 @@ class Logbook:
         try:
             self._name_segment()
             point = self._point(step, measured)
+            point = self._at_equal_length(point)
         except Exception as problem:
             error, table = problem, None
             point = self._point(step, Measured(table=None, error=problem, facts=measured.facts))
@@ -214,8 +222,23 @@ class Logbook:
             skipped=measured.skipped,
             segment=self.segment,
             attempt=self._attempt,
-            measured=measured.facts,
+            measured={**measured.facts, **self._watch.facts(step, self.points)},
         )
+
+    def _at_equal_length(self, point: EvalPoint) -> EvalPoint:
+        """The point with its win probability at the references' lengths, which takes the whole curve."""
+        control = self._lengths([*[p for p in self.points if p.step < point.step], point])
+        if control is None:
+            return point
+        more = {"lc_win_prob": control.win_prob[-1], "lc_slope": control.slope}
+        return replace(point, metrics={**point.metrics, **more})
+
+    def _lengths(self, curve: Sequence[EvalPoint]) -> LengthControl | None:
+        references = self._measurer.references
+        temperature = self._measurer.panel.margin_temperature
+        if not references or temperature is None:
+            return None
+        return length_control(curve, references[0], temperature=temperature, seed=self.rules.seed)
 
     def _judged(self) -> Verdict:
         rules = self.rules
@@ -230,7 +253,37 @@ class Logbook:
             clusters=evaluate.clusters(self._measurer.prompts),
             memory=self._memory,
         )
+        signals = self._seen(verdict)
+        flags = tuple(dict.fromkeys([*verdict.flags, *(s.name for s in signals)]))
+        verdict = replace(verdict, flags=flags, signals=signals)
         return replace(verdict, reason=words.reason(verdict, metric=rules.metric))
+
+    def _seen(self, verdict: Verdict) -> tuple[Signal, ...]:
+        """What is seen beside the headline; a failure here costs no verdict."""
+        rules = self.rules
+        try:
+            return self._watch.see(
+                self.points,
+                verdict,
+                lengths=self._lengths(self.points),
+                references=self._measurer.given_references,
+                metric=rules.metric,
+                horizon=rules.horizon,
+                min_drop=rules.min_drop,
+                tolerance=rules.tolerance,
+                seed=rules.seed,
+                clusters=evaluate.clusters(self._measurer.prompts),
+            )
+        except Exception as problem:
+            self._complain("signals", "tells and second opinions could not be read", problem)
+            return ()
+
+    def _news(self) -> tuple[Signal, ...]:
+        """Signals that nobody was told of yet."""
+        seen = [s for s in self.verdict.signals if s.name != "same_reward_model"]  # said when it is found
+        new = tuple(s for s in seen if (s.name, s.about) not in self._told)
+        self._told |= {(s.name, s.about) for s in new}
+        return new
 
     def _show(self, point: EvalPoint, table: Table | None, before: Verdict) -> None:
         references = self._measurer.references
@@ -241,6 +294,7 @@ class Logbook:
             curve=self.curve,
             metric=self.rules.metric,
             changed=self.verdict.state != before.state,
+            news=self._news(),
             prompts=tuple(self._measurer.prompts),
             table=table,
             references=references[0] if references else None,

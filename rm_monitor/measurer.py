@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rm_monitor.errors import GenerationError
 from rm_monitor.manifest import manifest
@@ -21,6 +21,9 @@ from rm_monitor.prompts import PromptSet
 from rm_monitor.ranks import Ranks
 from rm_monitor.references import load_references, save_references
 from rm_monitor.types import Completion, FloatArray, Generator, ReferenceSet, Sampling, Table
+
+if TYPE_CHECKING:
+    from rm_monitor.generators.kl import InitialPolicy
 
 __all__ = ["Measured", "Measurer"]
 
@@ -56,6 +59,7 @@ class Measurer:
         sampling: How completions are drawn.
         seed: Of sampling.
         generator: How completions are made; None: in this process.
+        kl: The initial policy, as `rm_monitor.generators.kl.InitialPolicy` takes it; None: no KL.
     """
 
     def __init__(
@@ -67,6 +71,7 @@ class Measurer:
         sampling: Sampling,
         seed: int,
         generator: Generator | None,
+        kl: Any = None,
     ) -> None:
         self.prompts = prompts
         self.references = references
@@ -77,6 +82,11 @@ class Measurer:
         self._seed = seed
         self._own = not references
         self._folder: Path | None = None
+        self._initial: InitialPolicy | None = None
+        if kl is not None and kl is not False:
+            from rm_monitor.generators.kl import InitialPolicy  # noqa: PLC0415  needs torch
+
+            self._initial = InitialPolicy(kl)
 
     @property
     def panel(self) -> Panel:
@@ -88,6 +98,11 @@ class Measurer:
     def needs_references(self) -> bool:
         """Whether the next answers become the references."""
         return self._own and not self.references
+
+    @property
+    def given_references(self) -> ReferenceSet | None:
+        """The first reference set that the user gave; None when the initial policy's answers serve."""
+        return None if self._own or not self.references else self.references[0]
 
     def start(self, ranks: Ranks, folder: Path) -> None:
         """Say which process this is and where the initial policy's answers are kept."""
@@ -134,7 +149,7 @@ class Measurer:
 
         with undisturbed(model, tokenizer):
             began = time.monotonic()
-            completions = self._answer(model, tokenizer)
+            completions = self._answer(model, tokenizer, step)
             facts["seconds_generate"] = time.monotonic() - began
             if not self.ranks.is_first:
                 return None
@@ -153,14 +168,19 @@ class Measurer:
             values=values,
         )
 
-    def _answer(self, model: Any, tokenizer: Any) -> list[list[Completion]]:
+    def _answer(self, model: Any, tokenizer: Any, step: int) -> list[list[Completion]]:
         """``n`` lists of ``k`` completions; each rank answers its share, rank 0 gets them all."""
         share = self.ranks.share(list(self.prompts))
         mine: list[tuple[int, list[Completion]]] | None = None
         error: Exception | None = None
         try:
-            answers = self._generate([prompt for _, prompt in share], model, tokenizer)
+            prompts = [prompt for _, prompt in share]
             k = self.sampling.samples_per_prompt
+            answers = self._generate(prompts, model, tokenizer)
+            if self._initial is not None and model is not None:
+                asked = [prompt for prompt in prompts for _ in range(k)]
+                answers = self._initial.measured(asked, answers, model=model, tokenizer=tokenizer, step=step)
+            answers = [replace(c, tokens=()) for c in answers]
             mine = [(i, answers[j * k : (j + 1) * k]) for j, (i, _) in enumerate(share)]
         except Exception as problem:
             error = problem

@@ -23,6 +23,7 @@ from rm_monitor.measurer import Measured, Measurer
 from rm_monitor.panel import Panel
 from rm_monitor.ranks import Ranks
 from rm_monitor.schedule import Schedule
+from rm_monitor.signals import Watch
 from rm_monitor.sinks import default_sinks, load_sinks
 from rm_monitor.types import Best, EvalPoint, Generator, Sampling, Sink, Verdict
 
@@ -75,6 +76,12 @@ class RewardMonitor:
         min_drop: Smallest fall of the pool score that is ever called degraded, as a share.
         tolerance: Fall that is tolerated as checkpoint-to-checkpoint jitter, as a share.
         horizon: Evaluations the run will have; None: from the Trainer, or unknown.
+        training_reward: What training optimises, where the trainer's logs do not tell: a hub id, a folder, a
+            loaded model, a function, a fingerprint, or a list of these. If it is the monitor's own reward
+            model you are warned: such a curve need not turn when quality does.
+        kl: True: also log ``kl``, the divergence of the policy from the initial one in nats a token, for two
+            more forward passes over the answers. A PEFT model is compared with its base, adapters off; of
+            another model a copy is kept at step 0. Or the initial policy itself: a folder, hub id or model.
 
     Raises:
         ValueError: If an argument breaks a rule; the message names it, the rule, the value and the way out.
@@ -109,6 +116,8 @@ class RewardMonitor:
         min_drop: float = 0.02,
         tolerance: float = 0.0,
         horizon: int | None = None,
+        training_reward: Any = None,
+        kl: Any = None,
     ) -> None:
         given = inputs.check(reward_model, prompts, references, metric=metric, on_error=on_error)
         if keep_best < 1:
@@ -131,6 +140,7 @@ class RewardMonitor:
             sampling=self.sampling,
             seed=seed,
             generator=generator,
+            kl=kl,
         )
         self._rules = Rules(
             metric=metric,
@@ -141,6 +151,10 @@ class RewardMonitor:
             horizon=horizon,
             keep_best=keep_best,
         )
+        self._watch: Watch | None = None
+        if panel is not None:
+            judge = given.scorers[panel.primary]
+            self._watch = Watch(judge, panel.scorers[panel.primary], training_reward)
         self._given_sinks = None if report_to is None else load_sinks(report_to)
         self._complain = Complaints()
         self._logbook: Logbook | None = None  # rank 0 has one from `start` on
@@ -324,6 +338,21 @@ class RewardMonitor:
             self._logbook.keep()
         self._best = self._ranks.broadcast(self.best)
 
+    def note(self, step: int, logs: Mapping[str, Any], arguments: Any = None) -> None:
+        """Read a record of the trainer's logs: the training reward, and what its reward models are called.
+
+        The callback does this. A hand-written loop may: ``monitor.note(step, {"reward": mean_reward})``.
+
+        Args:
+            step: Optimizer step.
+            logs: Name -> number, under the names that TRL uses (`rm_monitor.training_reward.KEYS`).
+            arguments: The trainer's; its ``reward_model_path`` is read, if it has one.
+        """
+        if self._watch is not None:
+            same = self._watch.note(step, logs, arguments)
+            if same is not None:
+                _say(f"rm_monitor: {words.note(same, metric=self.metric)}")
+
     def callback(self, **options: Any) -> RewardMonitorCallback:
         """The Hugging Face callback around this monitor."""
         from rm_monitor.callback import RewardMonitorCallback  # noqa: PLC0415  needs transformers
@@ -369,6 +398,8 @@ class RewardMonitor:
                 self._given_sinks = default_sinks(default_report_to or ())
             self._logbook = self._open_logbook(resume_step)
             _say(words.opening(self._logbook.facts()))
+            if self._watch is not None and self._watch.same is not None:
+                _say(f"rm_monitor: {words.note(self._watch.same, metric=self.metric)}")
         self._open = True
 
     def _open_logbook(self, resume_step: int | None) -> Logbook:
@@ -379,6 +410,7 @@ class RewardMonitor:
             sinks=self._given_sinks or (),
             complain=self._complain,
             every=str(self.schedule),
+            watch=self._watch,
         )
         logbook.open(resume_step, self.folder.parent)
         if logbook.points:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from rm_monitor import evaluate, stats
+from rm_monitor import evaluate, stats, tells
 from rm_monitor.types import (
     Completion,
     FloatArray,
@@ -75,6 +75,13 @@ class Panel:
         return own if given is None else given
 
     @property
+    def margin_temperature(self) -> float | None:
+        """Of margins inside the sigmoid; None where their scale has no probability, or there is no margin."""
+        if not hasattr(self.scorers[self.primary], "score") or not self.has_probability:
+            return None
+        return self.temperature_of(self.primary) or 1.0
+
+    @property
     def pool_temperature(self) -> float | None:
         """Of the pool score; None where rewards are not on a logit scale: fitted to the first point then."""
         return self.temperature_of(self.primary) or (1.0 if self.has_probability else None)
@@ -103,13 +110,15 @@ class Panel:
         self, completions: Sequence[Sequence[Completion]], references: Sequence[ReferenceSet]
     ) -> dict[str, FloatArray]:
         """Every metric of these completions, each ``(n, k)``: from their texts and from the scorers."""
-        values = dict(evaluate.text_values(completions))
+        values = dict(tells.of_texts(completions))
         for name, scorer in self.scorers.items():
             prefix = "" if name == self.primary else name
             if isinstance(scorer, PreferenceScorer):
                 self._prefer(values, prefix, scorer, completions, references)
             else:
                 self._score(values, prefix, name, scorer, completions, references)
+        for name in self.scorers:
+            evaluate.merge(values, _disagreement(values, name), name)
         return {name: x for name, x in values.items() if not np.isnan(x).all()}
 
     def reference_rewards(self, name: str, references: ReferenceSet) -> FloatArray:
@@ -157,6 +166,8 @@ class Panel:
                 temperature=self.temperature_of(name),
                 noise=float(getattr(scorer, "noise", 0.0)),
             )
+            if i == 0:
+                compared["above_references"] = tells.above(reward, fixed)
             evaluate.merge(values, compared, prefix, "" if i == 0 else reference.name)
 
     def _prefer(
@@ -188,3 +199,12 @@ class Panel:
     def _flat(self, completions: Sequence[Sequence[Completion]]) -> tuple[list[Prompt], list[Completion]]:
         prompts = [p for p, row in zip(self.prompts, completions, strict=True) for _ in row]
         return prompts, [c for row in completions for c in row]
+
+
+def _disagreement(values: Mapping[str, FloatArray], name: str) -> dict[str, FloatArray]:
+    """Whether a further scorer names the other winner than the primary one does; ties disagree with none."""
+    ours, theirs = values.get("win_rate"), values.get(f"{name}/win_rate")
+    if ours is None or theirs is None:
+        return {}
+    opposite = (ours - 0.5) * (theirs - 0.5)
+    return {"disagreement": np.where(np.isnan(opposite), np.nan, (opposite < 0).astype(np.float64))}

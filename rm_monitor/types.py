@@ -38,6 +38,7 @@ __all__ = [
     "Scale",
     "Scorer",
     "Scores",
+    "Signal",
     "Sink",
     "State",
     "Status",
@@ -110,6 +111,9 @@ class Completion:
             renormalised, in bits; nan unknown (arXiv 2410.11677, section 4).
         top10_mass: Mean over generated positions of the probability of the ten likeliest tokens, in
             [0, 1]; nan unknown.
+        kl: Mean over generated positions of the divergence KL(policy || initial policy) of the next token,
+            in nats; nan unknown.
+        tokens: Ids generated, the end token included; only while an evaluation runs, then ``()``.
     """
 
     prompt_id: str
@@ -119,6 +123,8 @@ class Completion:
     n_tokens: int = -1
     entropy: float = math.nan
     top10_mass: float = math.nan
+    kl: float = math.nan
+    tokens: tuple[int, ...] = field(default=(), repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -284,6 +290,43 @@ class Best:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Signal:
+    """Something seen beside the headline; a reason to read answers, never a state of its own.
+
+    Attributes:
+        name: ``divergence`` (the judge sees a rise, a second one a fall) | ``second_opinion`` (a second one
+            sees a fall, the judge none) | ``training_reward`` (it rises while the headline falls) |
+            ``same_reward_model`` (the judge is what is optimised) | ``length_explains`` | ``constant`` (many
+            prompts get one answer) | a tell that moved: ``length``, ``truncated``, ``repetition`` ...
+        about: The scorer, log key or metric it is about; of ``same_reward_model``: what is the same.
+        step: Where it is seen; None for what holds for the whole run.
+        against: The earlier steps it is compared with.
+        change: How much it moved since then, with its interval; for a tell one that holds for all tells and
+            evaluations of the run together.
+        drop: Of the test that fired, as in `Verdict`; None if none did.
+        judge: How the headline metric moved between the same steps.
+        before: Its value then.
+        now: Its value at ``step``.
+        order: Share of pairs of training-reward logs in which the later one is higher.
+        n: Logs, prompts or answers behind it.
+        false_alarms: Probability that a healthy run raises it once; nan for what is no test.
+    """
+
+    name: str
+    about: str = ""
+    step: int | None = None
+    against: tuple[int, ...] = ()
+    change: Estimate | None = None
+    drop: Estimate | None = None
+    judge: Estimate | None = None
+    before: float = math.nan
+    now: float = math.nan
+    order: float = math.nan
+    n: int = 0
+    false_alarms: float = math.nan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """What the curve says now.
 
@@ -313,6 +356,7 @@ class Verdict:
         failed: Evaluations in a row that gave no number.
         states: Each judged step of the segment with the state that was reached there.
         flags: What else was noticed, as names: ``divergence``, ``training_reward``, ``length`` ...
+        signals: The same with its figures.
     """
 
     state: State = "undecided"
@@ -336,6 +380,7 @@ class Verdict:
     failed: int = 0
     states: tuple[tuple[int, State], ...] = ()
     flags: tuple[str, ...] = ()
+    signals: tuple[Signal, ...] = ()
 
     def __str__(self) -> str:
         return self.reason or self.state
@@ -352,6 +397,7 @@ class Update:
         curve: Every point so far, in order of step, the new one included.
         metric: Name of the headline metric.
         changed: The verdict's state differs from the one before.
+        news: Signals that were not there before.
         prompts: The prompts, in order.
         table: Completions and values of the new point; None when it failed.
         references: The first reference set; None for a pure reward curve.
@@ -367,6 +413,7 @@ class Update:
     curve: tuple[EvalPoint, ...]
     metric: str
     changed: bool = False
+    news: tuple[Signal, ...] = ()
     prompts: tuple[Prompt, ...] = ()
     table: Table | None = None
     references: ReferenceSet | None = None

@@ -62,36 +62,6 @@ def test_an_unscored_completion_is_nan_everywhere_and_never_a_loss():
     assert all(np.isnan(x[0, 0]) and not np.isnan(x[1, 0]) for x in values.values())
 
 
-def test_a_constant_answer_policy_is_all_duplicates():
-    rows = [[completion("I cannot say.")] for _ in range(5)]
-    assert (evaluate.text_values(rows)["duplicates"] == 1.0).all()
-    rows[0] = [completion("Something else.")]
-    np.testing.assert_array_equal(evaluate.text_values(rows)["duplicates"].ravel(), [0, 1, 1, 1, 1])
-
-
-def test_the_same_answer_twice_to_one_prompt_is_no_duplicate():
-    rows = [[completion("yes"), completion("yes")], [completion("no"), completion("maybe")]]
-    assert (evaluate.text_values(rows)["duplicates"] == 0.0).all()
-
-
-def test_repetition_counts_repeated_four_grams():
-    values = evaluate.text_values(
-        [[completion("a b c d a b c d")], [completion("one two")], [completion("")]]
-    )
-    np.testing.assert_allclose(
-        values["repetition"].ravel(), [1 - 4 / 5, 0.0, 0.0]
-    )  # abcd bcda cdab dabc abcd
-    np.testing.assert_array_equal(values["empty"].ravel(), [0, 0, 1])
-
-
-def test_unknown_length_and_finish_are_nan_not_zero():
-    values = evaluate.text_values(
-        [[completion("hi")], [completion("hi", n_tokens=3, finish_reason="length")]]
-    )
-    np.testing.assert_array_equal(values["length"].ravel(), [np.nan, 3.0])
-    np.testing.assert_array_equal(values["truncated"].ravel(), [np.nan, 1.0])
-
-
 def test_samples_are_averaged_inside_the_prompt_and_never_counted_as_prompts():
     table = Table(
         prompt_ids=("a", "b"),

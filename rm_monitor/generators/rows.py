@@ -46,6 +46,7 @@ def completion(
         n_tokens=len(tokens),
         entropy=entropy,
         top10_mass=mass,
+        tokens=tuple(tokens),
     )
 
 

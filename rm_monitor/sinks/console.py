@@ -29,6 +29,8 @@ class ConsoleSink:
             say(words.line(update), self._stream)
         if update.changed and update.verdict.state in ("warned", "degraded", "recovered"):
             say(words.alarm(update), self._stream)
+        if update.news:
+            say(words.news(update), self._stream)
 
 
 def say(text: str, stream: TextIO | None = None) -> None:

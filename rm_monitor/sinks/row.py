@@ -23,6 +23,11 @@ def row(update: Update) -> dict[str, float]:
     values["rm_monitor/n"] = float(headline.n) if headline else 0.0
     values["rm_monitor/degraded"] = float(update.verdict.state == "degraded")
     values["rm_monitor/warned"] = float(update.verdict.state == "warned")
+    flags = update.verdict.flags
+    if any(name.endswith(("/reward", "/win_rate")) for name in update.point.metrics):
+        values["rm_monitor/divergence"] = float("divergence" in flags)
+    if "training_reward" in update.point.measured:
+        values["rm_monitor/diverges_from_reward"] = float("training_reward" in flags)
     values["rm_monitor/failed"] = float(update.point.status == "failed")
     values["rm_monitor/best_step"] = math.nan if update.best is None else float(update.best.step)
     for name, x in update.point.measured.items():

@@ -22,6 +22,7 @@ log = logging.getLogger("rm_monitor")
 
 AXIS = "train/global_step"
 VISIBLE = ("win_prob", "win_rate", "reward", "length", "truncated", "degraded", "best_step")
+ALERTED = ("divergence", "second_opinion", "training_reward", "constant")
 ROWS = 16
 COLUMNS = ["step", "prompt", "completion", "reference", "reward", "reference_reward", "win_prob"]
 
@@ -51,17 +52,25 @@ class WandbSink:
         values |= self._media(wandb, update)
         run.log({**values, AXIS: update.point.step})
         run.summary["rm_monitor/verdict"] = update.verdict.reason
+        run.summary["rm_monitor/flags"] = ", ".join(update.verdict.flags)
         if update.best is not None:
             run.summary["rm_monitor/best_step"] = update.best.step
             run.summary["rm_monitor/best_checkpoint"] = update.best.checkpoint or ""
         if update.changed and update.verdict.state in ("warned", "degraded"):
             title = f"rm_monitor: {update.verdict.state} at step {update.point.step}"
             run.alert(title=title, text=words.alarm(update), level="WARN")
+        for signal in update.news:
+            if signal.name in ALERTED:
+                title = f"rm_monitor: {signal.name.replace('_', ' ')} at step {update.point.step}"
+                run.alert(title=title, text=words.note(signal, metric=update.metric), level="WARN")
 
     def _define(self, run: Any, name: str) -> None:
         if name not in self._defined:
             short = name.removeprefix("rm_monitor/")
-            shown = short in VISIBLE or short in ("gold/win_prob", "lc_win_prob")
+            second = short.count("/") == 1 and short.endswith(("/win_prob", "/win_rate"))
+            shown = (
+                short in VISIBLE or second or short in ("lc_win_prob", "divergence", "diverges_from_reward")
+            )
             summary = "max" if short in ("win_prob", "win_rate") else "last"
             run.define_metric(name, step_metric=AXIS, hidden=not shown, summary=summary)
             self._defined.add(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import zlib
 from collections.abc import Mapping
@@ -30,7 +31,8 @@ def write_rows(folder: Path, name: str, table: Table) -> dict[str, Any]:
     lines = []
     for i, completions in enumerate(table.completions):
         for j, completion in enumerate(completions):
-            kept = asdict(replace(completion, text=completion.text[:LONGEST_TEXT]))
+            kept = asdict(replace(completion, text=completion.text[:LONGEST_TEXT], tokens=()))
+            del kept["tokens"]
             values = {name: float(x[i, j]) for name, x in table.values.items()}
             extra = {"characters": len(completion.text)} if len(completion.text) > LONGEST_TEXT else {}
             lines.append(line({**kept, **extra, "values": values}))
@@ -73,4 +75,5 @@ def _completion(row: Mapping[str, Any]) -> Completion:
         n_tokens=row["n_tokens"],
         entropy=number(row["entropy"]),
         top10_mass=number(row["top10_mass"]),
+        kl=number(row["kl"]) if "kl" in row else math.nan,
     )

@@ -1,0 +1,149 @@
+"""How far the policy has moved from the one it started as: KL(policy || initial policy), a token.
+
+At each generated position the whole next-token distributions are compared, not only the token that was
+drawn: the value is exact for its context, never negative, and far less noisy than the log-ratio of drawn
+tokens (the k1 estimator). Contexts are the answers of this evaluation, so sampling settings matter. It
+costs two forward passes over prompt and answer.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rm_monitor.generators.chat import prompt_ids
+from rm_monitor.generators.rows import plain
+from rm_monitor.types import Completion, Prompt
+
+__all__ = ["InitialPolicy", "divergence"]
+
+log = logging.getLogger("rm_monitor")
+
+_AT_ONCE = 2**25  # logits in memory at once, a model
+
+
+class InitialPolicy:
+    """The policy that training began with.
+
+    Args:
+        source: True: for a PEFT model its base, adapters off (no memory, no file); for another model a copy,
+            kept at the first evaluation if that is step 0 (as much memory as the model). A folder or
+            hub id, or a loaded model: that one.
+    """
+
+    def __init__(self, source: Any) -> None:
+        if not (source is True or isinstance(source, (str, Path)) or hasattr(source, "forward")):
+            raise ValueError(
+                "`kl` is True, or the initial policy as a folder, a hub id or a loaded model, got "
+                f"{type(source).__name__}"
+            )
+        self._source = source
+        self._model: Any = None
+        self._warned = False
+
+    def measured(
+        self,
+        prompts: Sequence[Prompt],
+        completions: Sequence[Completion],
+        *,
+        model: Any,
+        tokenizer: Any,
+        step: int,
+    ) -> list[Completion]:
+        """The completions with their ``kl``; nan where the generator kept no tokens.
+
+        To be called inside `rm_monitor.undisturbed`: adapters are switched off and on again.
+
+        Args:
+            prompts: ``n`` prompts; row i is answered by completion i.
+            completions: ``n`` completions.
+            model: The model being trained.
+            tokenizer: Its tokenizer.
+            step: Optimizer step; only at 0 can a copy be the initial policy.
+        """
+        policy = plain(model)
+        if not self._ready(policy, step):
+            return list(completions)
+        measured = list(completions)
+        for i, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):
+            if completion.tokens:
+                ids = prompt_ids(prompt, tokenizer)
+                measured[i] = replace(completion, kl=self._of(policy, ids, list(completion.tokens)))
+        return measured
+
+    def _of(self, policy: Any, prompt: list[int], answer: list[int]) -> float:
+        now = _logits(policy, prompt, answer)
+        with self._initial(policy) as initial:
+            before = _logits(initial, prompt, answer)
+        total = 0.0
+        size = max(1, _AT_ONCE // now.shape[-1])
+        for start in range(0, len(answer), size):
+            total += float(divergence(now[start : start + size], before[start : start + size]).sum())
+        return total / len(answer)
+
+    @contextmanager
+    def _initial(self, policy: Any) -> Iterator[Any]:
+        if self._model is None:
+            with policy.disable_adapter():
+                yield policy
+        else:
+            yield self._model
+
+    def _ready(self, policy: Any, step: int) -> bool:
+        if self._model is not None or (self._source is True and _has_adapters(policy)):
+            return True
+        if self._source is True:
+            if step != 0:
+                self._warn(
+                    "kl=True keeps a copy of a model without adapters at step 0, and this is step %d: the KL "
+                    "is unknown. Pass the initial policy: RewardMonitor(..., kl='folder or hub id').",
+                    step,
+                )
+                return False
+            self._model = copy.deepcopy(policy)
+        elif isinstance(self._source, (str, Path)):
+            from transformers import AutoModelForCausalLM  # noqa: PLC0415
+
+            like = next(policy.parameters())
+            loaded = AutoModelForCausalLM.from_pretrained(str(self._source), dtype=like.dtype)
+            self._model = loaded.to(like.device)
+        else:
+            self._model = plain(self._source)
+        self._model.eval().requires_grad_(False)
+        return True
+
+    def _warn(self, message: str, *arguments: Any) -> None:
+        if not self._warned:
+            log.warning("rm_monitor: " + message, *arguments)
+        self._warned = True
+
+
+def divergence(now: Tensor, before: Tensor) -> Tensor:
+    """KL(now || before) of rows of logits, in nats.
+
+    Example:
+        >>> now, before = torch.tensor([[0.0, 0.0]]), torch.log(torch.tensor([[0.25, 0.75]]))
+        >>> round(float(divergence(now, before)), 4)  # .5 log(.5/.25) + .5 log(.5/.75)
+        0.1438
+    """
+    p, q = now.float().log_softmax(-1), before.float().log_softmax(-1)
+    return torch.where(p > -torch.inf, p.exp() * (p - q), 0.0).sum(-1).clamp_min(0.0)
+
+
+def _logits(model: Any, prompt: list[int], answer: list[int]) -> Tensor:
+    """``(len(answer), vocabulary)``: what the model says of each generated position."""
+    ids = torch.tensor([prompt + answer[:-1]], device=next(model.parameters()).device)
+    logits: Tensor = model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits
+    return logits[0, -len(answer) :]
+
+
+def _has_adapters(model: Any) -> bool:
+    return bool(getattr(model, "peft_config", None)) and hasattr(model, "disable_adapter")

@@ -1,0 +1,153 @@
+"""Does a second judge confirm the first? Pure functions of the curve.
+
+A reward model that is optimised keeps rising after quality turns (arXiv 2210.10760): the one thing that
+reward models alone can show of it is that another one, which nobody optimises, falls while the first rises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rm_monitor import stats
+from rm_monitor.stats import Memory
+from rm_monitor.types import Estimate, EvalPoint, FloatArray, Signal
+
+__all__ = ["Memory", "second_judges", "second_opinions"]
+
+
+def second_judges(metrics: Sequence[str]) -> list[str]:
+    """Names of the further scorers behind some metrics, in order.
+
+    Example:
+        >>> second_judges(["win_rate", "win_rate/sft", "gold/win_rate", "gold/win_rate/sft", "gold/reward"])
+        ['gold']
+    """
+    found = [name.partition("/") for name in metrics]
+    return list(dict.fromkeys(first for first, _, rest in found if rest in ("win_rate", "reward")))
+
+
+def second_opinions(
+    curve: Sequence[EvalPoint],
+    *,
+    metric: str,
+    horizon: int | None = None,
+    alpha: float = 0.05,
+    warn_alpha: float = 0.20,
+    min_drop: float = 0.02,
+    tolerance: float = 0.0,
+    temperature: float | None = None,
+    seed: int = 0,
+    clusters: NDArray[Any] | None = None,
+    memories: dict[str, Memory] | None = None,
+) -> list[Signal]:
+    """What each further scorer's own alarm says, beside how the headline moved between the same steps.
+
+    A second judge's rewards are watched exactly as the primary's are, with ``alpha`` shared among all
+    of them. While its alarm is in force, the headline metric is compared, paired by prompt, between the very
+    steps of the contrast that fired: up (its 95 % interval lies above 0) makes ``divergence``, else
+    ``second_opinion``.
+
+    So neither is raised by chance more often than ``alpha`` in runs whose answers do not get worse in the
+    second judges' eyes. If they do while the headline does not move, the second condition keeps
+    ``divergence`` rare: the steps were chosen where the second judge stood high, and where judges
+    agree at all the headline stood high there too, which makes a rise since then less likely, not more.
+
+    Args:
+        curve: Points in order of step.
+        metric: Name of the headline metric.
+        horizon: Evaluations the run will have; None: unknown.
+        alpha: False-alarm rate of a run, for all second judges together.
+        warn_alpha: At which an alarm in force is upheld.
+        min_drop: Smallest fall that counts, as a share of the pool score.
+        tolerance: Fall that is healthy jitter, likewise.
+        temperature: Of the pool score; None: fitted to each judge's first point.
+        seed: Of the resamples.
+        clusters: ``(n,)`` labels of prompts that belong together.
+        memories: Speeds up judging a growing curve, and changes nothing else.
+    """
+    points = [p for p in curve if p.status == "ok" and p.segment == curve[-1].segment and metric in p.values]
+    judges = second_judges(list(points[-1].values)) if points else []
+    memories = {} if memories is None else memories
+    rules = {
+        "levels": (alpha / max(len(judges), 1), warn_alpha),
+        "horizon": horizon,
+        "min_drop": min_drop,
+        "tolerance": tolerance,
+        "seed": seed,
+        "clusters": clusters,
+    }
+    signals = []
+    for judge in judges:
+        memory = memories.setdefault(judge, Memory())
+        signal = _opinion(points, judge, metric, rules, temperature, memory, clusters)
+        if signal is not None:
+            signals.append(signal)
+    return signals
+
+
+def _opinion(
+    points: Sequence[EvalPoint],
+    judge: str,
+    metric: str,
+    rules: dict[str, Any],
+    temperature: float | None,
+    memory: Memory,
+    clusters: NDArray[Any] | None,
+) -> Signal | None:
+    pool = f"{judge}/reward" in points[-1].values
+    score = f"{judge}/reward" if pool else f"{judge}/{_headline(points[-1], judge)}"
+    scored = [
+        p for p in points if score in p.values and p.values[score].shape == points[-1].values[score].shape
+    ]
+    rows = [p.values[score] for p in scored]
+    if temperature is None:
+        temperature = stats.pool_temperature(rows[0])
+    _, looks = memory.look(rows, {**rules, "pool": pool, "temperature": temperature})
+    now = stats.Standing()
+    for point, seen in zip(scored, looks, strict=True):
+        now = now.then(point.step, seen.alarm, seen.warning, is_best=seen.is_best)
+    if not now.degraded:
+        return None
+    look = now.alarm if now.alarm.flagged else now.warning
+    past, last = [scored[i] for i in look.against], [scored[i] for i in look.now]
+    headline = f"{judge}/{_headline(points[-1], judge)}"
+    moved = _moved(past, last, metric, clusters)
+    return Signal(
+        name="divergence" if moved.low > 0 else "second_opinion",
+        about=judge,
+        step=scored[-1].step,
+        against=tuple(p.step for p in past),
+        change=_moved(past, last, headline, clusters),
+        drop=Estimate(look.drop, look.low if now.alarm.flagged else np.nan, np.nan, look.n),
+        judge=moved,
+        before=_level(past, headline),
+        now=_level(last, headline),
+        n=look.n,
+        false_alarms=max(rules["levels"][0], now.alarm.spent),
+    )
+
+
+def _headline(point: EvalPoint, judge: str) -> str:
+    return next(m for m in ("win_prob", "win_rate", "reward") if f"{judge}/{m}" in point.values)
+
+
+def _moved(
+    past: Sequence[EvalPoint], last: Sequence[EvalPoint], metric: str, clusters: NDArray[Any] | None
+) -> Estimate:
+    """Paired change of a metric between two windows of evaluations."""
+    return stats.paired_change(_average(past, metric), _average(last, metric), clusters=clusters)
+
+
+def _average(points: Sequence[EvalPoint], metric: str) -> FloatArray:
+    unknown = np.full(points[0].values[next(iter(points[0].values))].shape, np.nan)
+    average: FloatArray = np.mean([p.values.get(metric, unknown) for p in points], axis=0)
+    return average
+
+
+def _level(points: Sequence[EvalPoint], metric: str) -> float:
+    x = _average(points, metric)
+    return float(x[np.isfinite(x)].mean()) if np.isfinite(x).any() else np.nan

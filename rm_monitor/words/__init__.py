@@ -1,0 +1,32 @@
+"""Every sentence a person reads: console, alerts, page, notebook. One room, so that they agree.
+
+Numbers: ``65.2%`` without a space; differences in *points* with a real minus; intervals as ``62.6 to
+67.7``; n always. Present tense, no p, no "significant".
+"""
+
+from rm_monitor.words.console import alarm, line, news, opening, summary
+from rm_monitor.words.numbers import interval, is_share, label, number, points
+from rm_monitor.words.signals import note, notice
+from rm_monitor.words.sparkline import sparkline
+from rm_monitor.words.verdict import headline, reason, ties, todo, why
+
+__all__ = [
+    "alarm",
+    "headline",
+    "interval",
+    "is_share",
+    "label",
+    "line",
+    "news",
+    "note",
+    "notice",
+    "number",
+    "opening",
+    "points",
+    "reason",
+    "sparkline",
+    "summary",
+    "ties",
+    "todo",
+    "why",
+]

@@ -1,0 +1,79 @@
+"""Numbers as a person reads them: ``65.2%``, differences in *points*, a real minus, n always."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from rm_monitor.types import Estimate
+
+__all__ = ["at_steps", "interval", "is_share", "label", "number", "points"]
+
+_SHARES = (
+    *("win_prob", "win_rate", "lc_win_prob", "tie_rate", "truncated", "empty", "repetition", "distinct"),
+    *("duplicates", "shared", "top10_mass", "above_references", "disagreement"),
+)
+_NAMES = {"win_prob": "win probability", "win_rate": "win rate", "reward": "mean reward"}
+
+
+def is_share(metric: str) -> bool:
+    """Whether a metric is shown in percent."""
+    return (
+        metric.partition("@")[0].split("/")[0] in _SHARES
+        or metric.partition("@")[0].split("/")[-1] in _SHARES
+    )
+
+
+def number(value: float, metric: str = "win_prob") -> str:
+    """A value of a metric.
+
+    Example:
+        >>> number(0.652), number(-1.25, "reward"), number(float("nan"))
+        ('65.2%', '−1.25', 'unknown')
+    """
+    if not math.isfinite(value):
+        return "unknown"
+    return f"{100 * value:.1f}%" if is_share(metric) else _minus(f"{value:.2f}")
+
+
+def points(difference: float, metric: str = "win_prob") -> str:
+    """The size of a difference, without its sign: in points for shares.
+
+    Example:
+        >>> points(-0.059), points(0.01), points(0.5, "reward")
+        ('5.9 points', '1.0 point', '0.50')
+    """
+    if not is_share(metric):
+        return f"{abs(difference):.2f}"
+    text = f"{abs(100 * difference):.1f}"
+    return f"{text} point" if text == "1.0" else f"{text} points"
+
+
+def interval(e: Estimate, metric: str = "win_prob", *, n: bool = True) -> str:
+    """An interval and its n.
+
+    Example:
+        >>> interval(Estimate(0.65, 0.616, 0.687, 256))
+        '61.6 to 68.7, n 256'
+    """
+    low, high = (100 * e.low, 100 * e.high) if is_share(metric) else (e.low, e.high)
+    digits = 1 if is_share(metric) else 2
+    text = _minus(f"{low:.{digits}f} to {high:.{digits}f}") if math.isfinite(low) else "interval unknown"
+    return f"{text}, n {e.n}" if n else text
+
+
+def label(metric: str) -> str:
+    """A metric's name in words."""
+    return _NAMES.get(metric, metric.replace("_", " "))
+
+
+def _minus(text: str) -> str:
+    text = text.replace("-", "−")
+    return text.replace("−0.00", "0.00").replace("−0.0 ", "0.0 ")
+
+
+def at_steps(steps: Sequence[int]) -> str:
+    """One step, or a window of them."""
+    if len(steps) == 1:
+        return f"step {steps[0]}"
+    return f"steps {steps[0]} to {steps[-1]} on average"
