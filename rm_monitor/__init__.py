@@ -5,9 +5,11 @@ See the README for three lines that start it; `rm_monitor.types` for the nouns.
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from rm_monitor.escape import InertLog
 from rm_monitor.types import (
     Best,
     Completion,
@@ -53,6 +55,8 @@ __all__ = [
 ]
 
 __version__ = "0.1.0"
+
+logging.getLogger("rm_monitor").addFilter(InertLog())
 
 # Looked up on first use: importing rm_monitor must not pay for torch, transformers or wandb.
 _LAZY = {

@@ -1,15 +1,52 @@
-"""Text from models, data and files made inert for the place it goes to."""
+"""Text from models, data, files and errors made inert for the place it goes to; secrets left out.
+
+The one choke point: what is shown goes through here. The log of ``rm_monitor`` is filtered as a whole
+(`InertLog`), and all that is printed goes through `for_screen`.
+"""
 
 from __future__ import annotations
 
 import html
+import logging
+import os
 import re
+import traceback
 
-__all__ = ["for_csv", "for_html", "for_markdown", "for_terminal", "visible"]
+__all__ = [
+    "InertLog",
+    "cut",
+    "for_csv",
+    "for_html",
+    "for_markdown",
+    "for_screen",
+    "for_terminal",
+    "of_error",
+    "redact",
+    "visible",
+]
 
 _CONTROLS = {i: chr(0x2400 + i) for i in range(32)} | {127: "\u2421"}
 _INVISIBLE = re.compile(
-    "[\u0080-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\U000e0000-\U000e007f]"
+    "[\u0080-\u009f\u00ad\u061c\u115f\u1160\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0"
+    "\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
+_LONGEST_ERROR = 2000  # characters
+
+_NAMED = re.compile(r"KEY|TOKEN(?!IZERS)|SECRET|PASS|CREDENTIAL", re.IGNORECASE)  # of environment variables
+_KINDS = (
+    (re.compile(r"\b(hf_|sk-|gh[pousr]_|github_pat_|glpat-|xox[abprs]-|AKIA)[\w-]{12,}"), "[secret]"),
+    (re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"), "[secret]"),
+    (re.compile(r"\b(bearer|basic)\s+[\w.~+/=-]{6,}", re.IGNORECASE), r"\1 [secret]"),
+    (re.compile(r"(?<=://)[^/\s@]+(?=@)"), "[secret]"),
+    (
+        re.compile(
+            r"\b((?:api|access|auth|x-api|secret|private)?[_-]?"
+            r"(?:key|token|secret|password|passwd|sig|signature))"
+            r"([\"']?(?:=|:(?!//))\s*[\"']?)[^\s&\"',;]{6,}",
+            re.IGNORECASE,
+        ),
+        r"\1\2[secret]",
+    ),
 )
 
 
@@ -21,8 +58,65 @@ def visible(text: str, *, keep: str = "\n\t") -> str:
         'a␛[31mb[U+202E]'
     """
     text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    shown = "".join(c if c in keep else c.translate(_CONTROLS) for c in text)
+    shown = text.translate({i: mark for i, mark in _CONTROLS.items() if chr(i) not in keep})
     return _INVISIBLE.sub(lambda m: f"[U+{ord(m.group()):04X}]", shown)
+
+
+def cut(text: str, longest: int) -> str:
+    """At most so many characters, and how many there were.
+
+    Example:
+        >>> cut("a" * 9, 4)
+        'aaaa … (9 characters)'
+    """
+    return text if len(text) <= longest else f"{text[:longest]} … ({len(text):,} characters)"
+
+
+def redact(text: str) -> str:
+    """Without what looks like a secret: keys, tokens, passwords in URLs, environment variables named so.
+
+    Example:
+        >>> redact("401 from https://me:hunter2@host/v1?api_key=abcdef123, Authorization: Bearer abc.def.ghi")
+        '401 from https://[secret]@host/v1?api_key=[secret], Authorization: Bearer [secret]'
+    """
+    known = {v for name, v in os.environ.items() if _NAMED.search(name) and len(v) >= 8 and v[0] not in "/~."}
+    for value in sorted(known, key=len, reverse=True):
+        text = text.replace(value, "[secret]")
+    for pattern, instead in _KINDS:
+        text = pattern.sub(instead, text)
+    return text
+
+
+def of_error(problem: BaseException) -> str:
+    """An error in one line, for records and people: inert, without secrets, not long.
+
+    Example:
+        >>> of_error(RuntimeError("401 for token=hf_abcdefghijklmnopq"))
+        'RuntimeError: 401 for token=[secret]'
+    """
+    return cut(for_terminal(redact(f"{type(problem).__name__}: {str(problem)[:100_000]}")), _LONGEST_ERROR)
+
+
+class InertLog(logging.Filter):
+    """Makes every record of a logger inert, tracebacks included."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Replace the record's texts; never drop it."""
+        record.msg, record.args = for_screen(redact(record.getMessage())), ()
+        if record.exc_info and record.exc_info[0] is not None:
+            text = "".join(traceback.format_exception(*record.exc_info)).rstrip("\n")
+            record.exc_text, record.exc_info = for_screen(redact(text)), None
+        return True
+
+
+def for_screen(text: str) -> str:
+    r"""Lines that move no cursor and set no colour.
+
+    Example:
+        >>> for_screen("two\nlines\x07")
+        'two\nlines␇'
+    """
+    return visible(text, keep="\n")
 
 
 def for_terminal(text: str) -> str:
@@ -46,13 +140,20 @@ def for_html(text: str) -> str:
 
 
 def for_csv(text: str) -> str:
-    """A cell that no spreadsheet takes for a formula.
+    """A cell that no spreadsheet takes for a formula; a number stays one.
 
     Example:
-        >>> for_csv("=1+1")
-        "'=1+1"
+        >>> for_csv("=1+1"), for_csv(" @SUM(A1)"), for_csv("-1.5")
+        ("'=1+1", "' @SUM(A1)", '-1.5')
     """
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+    text = visible(text)
+    if text.lstrip()[:1] not in tuple("=+-@＝＋－＠") and text[:1] not in ("\t", "\n"):
+        return text
+    try:
+        float(text)
+    except ValueError:
+        return f"'{text}"
+    return text
 
 
 def for_markdown(text: str) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rm_monitor import stats
+from rm_monitor.escape import of_error
 from rm_monitor.types import (
     BoolArray,
     Estimate,
@@ -41,8 +42,6 @@ __all__ = [
 ]
 
 MIN_COVERAGE = 0.95  # under this share of scored prompts a point is `partial`: shown, never best
-
-LONGEST_REASON = 2000  # characters of an error that are kept with a failed point
 
 # How each metric's interval is made; anything else is an unbounded mean (Student t).
 _RATES = frozenset(
@@ -242,8 +241,7 @@ def point(
     if skipped:
         return replace(base, status="skipped", reason=skipped)
     if table is None:
-        reason = "no reason known" if error is None else f"{type(error).__name__}: {error}"
-        return replace(base, status="failed", reason=reason[:LONGEST_REASON])
+        return replace(base, status="failed", reason="no reason known" if error is None else of_error(error))
     values = per_prompt(table)
     status, reason = status_of(values.get(metric), None if expected is None else ~np.isnan(expected))
     if status == "failed":

@@ -10,9 +10,7 @@ import os
 import sys
 import traceback
 
-import typer
-
-from rm_monitor.cli.app import app
+from rm_monitor.cli.app import app, echo
 from rm_monitor.cli.best import best
 from rm_monitor.cli.cache import cache
 from rm_monitor.cli.compare import compare
@@ -34,8 +32,8 @@ def main() -> None:
     except BrokenPipeError:  # the reader has seen enough: `rm-monitor compare A B | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, TypeError, OSError, ImportError, RMMonitorError) as problem:
-        typer.echo(f"rm-monitor: {problem}", err=True)
+        echo(f"rm-monitor: {problem}", err=True)
         sys.exit(2)
     except Exception:  # Python's own exit code for a traceback is 1, which here says "degraded"
-        traceback.print_exc()
+        echo(traceback.format_exc(), err=True)
         sys.exit(2)

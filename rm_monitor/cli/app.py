@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["Config", "Json", "app"]
+from rm_monitor.escape import for_screen, redact
+
+__all__ = ["Config", "Json", "app", "echo"]
 
 app = typer.Typer(
     name="rm-monitor",
@@ -19,6 +21,11 @@ app = typer.Typer(
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for a program to read.")]
 Config = Annotated[Path | None, typer.Option(help="YAML file with the settings of RewardMonitor.")]
+
+
+def echo(text: str, *, err: bool = False) -> None:
+    """Print text from models, files and errors: it moves no cursor, and no secret is in it."""
+    typer.echo(for_screen(redact(text)), err=err)
 
 
 @app.callback()

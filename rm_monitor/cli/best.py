@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from rm_monitor.cli.app import Json, app
+from rm_monitor.cli.app import Json, app, echo
 
 __all__ = ["best"]
 
@@ -20,6 +20,6 @@ def best(folder: Annotated[Path, typer.Argument(help="A run's output_dir.")], as
 
     found = best_of(folder)
     if found is None:
-        typer.echo(f"no best checkpoint is kept in {folder}/_rm_monitor", err=True)
+        echo(f"no best checkpoint is kept in {folder}/_rm_monitor", err=True)
         raise typer.Exit(1)
-    typer.echo(json.dumps(found) if as_json else found["path"])
+    echo(json.dumps(found) if as_json else found["path"])

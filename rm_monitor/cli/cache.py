@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from rm_monitor.cli.app import Json, app
+from rm_monitor.cli.app import Json, app, echo
 
 __all__ = ["cache"]
 
@@ -29,7 +29,7 @@ def cache_stats(file: CacheFile = None, as_json: Json = False) -> None:
     from rm_monitor.stores.upkeep import contents  # noqa: PLC0415
 
     found = contents(ScoreStore(file))
-    typer.echo(json.dumps(asdict(found), default=str) if as_json else str(found))
+    echo(json.dumps(asdict(found), default=str) if as_json else str(found))
 
 
 @cache.command("verify")
@@ -40,7 +40,7 @@ def cache_verify(file: CacheFile = None, as_json: Json = False) -> None:
 
     checked, dropped = verify(ScoreStore(file))
     text = f"{checked:,} scores checked, {dropped:,} damaged" + (" and dropped" if dropped else "")
-    typer.echo(json.dumps({"checked": checked, "dropped": dropped}) if as_json else text)
+    echo(json.dumps({"checked": checked, "dropped": dropped}) if as_json else text)
     raise typer.Exit(1 if dropped else 0)
 
 
@@ -54,7 +54,7 @@ def cache_export(
     from rm_monitor.stores.carry import export_scores  # noqa: PLC0415
     from rm_monitor.stores.scores import ScoreStore  # noqa: PLC0415
 
-    typer.echo(f"{export_scores(ScoreStore(file), to, model=model):,} scores written to {to}")
+    echo(f"{export_scores(ScoreStore(file), to, model=model):,} scores written to {to}")
 
 
 @cache.command("import")
@@ -66,7 +66,7 @@ def cache_import(
     from rm_monitor.stores.scores import ScoreStore  # noqa: PLC0415
 
     added, count = import_scores(ScoreStore(file), source)
-    typer.echo(f"{added:,} of {count:,} scores added")
+    echo(f"{added:,} of {count:,} scores added")
 
 
 @cache.command("prune")
@@ -81,4 +81,4 @@ def cache_prune(
     from rm_monitor.stores.upkeep import prune  # noqa: PLC0415
 
     gone = prune(ScoreStore(file), model=model, older_than=older_than, everything=everything)
-    typer.echo(f"{gone:,} scores forgotten")
+    echo(f"{gone:,} scores forgotten")

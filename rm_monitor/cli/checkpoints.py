@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rm_monitor.cli.app import echo
+
 if TYPE_CHECKING:
     from rm_monitor.monitor import RewardMonitor
     from rm_monitor.sweep.discover import Source
@@ -41,10 +43,10 @@ def source_of(
 def exit_code(monitor: RewardMonitor, swept: Swept, as_json: bool) -> int:
     """Say what was done; the exit code."""
     for step, why in swept.left_out.items():
-        typer.echo(f"step {step} was left out: {why}", err=True)
+        echo(f"step {step} was left out: {why}", err=True)
     state, chosen = monitor.verdict.state, monitor.best
     monitor.close()
     if as_json:
         found = {"judged": swept.judged, "known": swept.known, "left_out": swept.left_out, "state": state}
-        typer.echo(json.dumps({**found, "best": None if chosen is None else chosen.step}))
+        echo(json.dumps({**found, "best": None if chosen is None else chosen.step}))
     return 1 if state == "degraded" else 0

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from rm_monitor.cli.app import Config, Json, app
+from rm_monitor.cli.app import Config, Json, app, echo
 
 __all__ = ["compare"]
 
@@ -27,4 +27,4 @@ def compare(
     from rm_monitor.runs import compare as compare_runs  # noqa: PLC0415
 
     report = compare_runs(a, b, run=run, config=config)
-    typer.echo(json.dumps(report.as_dict()) if as_json else str(report))
+    echo(json.dumps(report.as_dict()) if as_json else str(report))

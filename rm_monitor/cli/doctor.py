@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from rm_monitor.cli.app import Json, app
+from rm_monitor.cli.app import Json, app, echo
 
 __all__ = ["doctor"]
 
@@ -37,5 +37,5 @@ def doctor(
     given = {"kind": kind, "index": index, "reference": reference, "tokenizer": tokenizer}
     given |= {"dtype": dtype, "device": device, "max_length": max_length}
     report = examine_model(model, pairs or (), **{k: v for k, v in given.items() if v is not None})
-    typer.echo(json.dumps(report.as_dict()) if as_json else str(report))
+    echo(json.dumps(report.as_dict()) if as_json else str(report))
     raise typer.Exit(report.exit_code)

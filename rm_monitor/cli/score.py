@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from rm_monitor.cli.app import Json, app
+from rm_monitor.cli.app import Json, app, echo
 
 __all__ = ["score"]
 
@@ -25,7 +25,7 @@ def score(
     point = score_file(completions, config)
     rows = {name: list(e) for name, e in point.metrics.items()}
     if as_json:
-        typer.echo(json.dumps(rows))
+        echo(json.dumps(rows))
         return
     for name, (value, low, high, n) in rows.items():
-        typer.echo(f"{name:28} {value:9.4f}   {low:9.4f} to {high:9.4f}   n {n}")
+        echo(f"{name:28} {value:9.4f}   {low:9.4f} to {high:9.4f}   n {n}")

@@ -6,6 +6,7 @@ import sys
 from typing import Any, TextIO
 
 from rm_monitor import words
+from rm_monitor.escape import for_screen
 from rm_monitor.types import Update
 
 __all__ = ["ConsoleSink", "say"]
@@ -34,10 +35,13 @@ class ConsoleSink:
 
 
 def say(text: str, stream: TextIO | None = None) -> None:
-    """Print without breaking a tqdm bar that somebody else draws, in characters the stream has."""
+    """Print without breaking a tqdm bar that somebody else draws, in characters the stream has.
+
+    Whatever the text is made of, it moves no cursor and sets no colour.
+    """
     out: Any = stream or sys.stdout
     encoding = getattr(out, "encoding", None) or "utf-8"
-    text = text.encode(encoding, "replace").decode(encoding)
+    text = for_screen(text).encode(encoding, "replace").decode(encoding)
     tqdm = sys.modules.get("tqdm")
     if tqdm is not None:
         tqdm.tqdm.write(text, file=out)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from rm_monitor import words
+from rm_monitor.escape import cut, visible
 from rm_monitor.sinks.row import row
 from rm_monitor.types import Update
 
@@ -24,6 +25,7 @@ AXIS = "train/global_step"
 VISIBLE = ("win_prob", "win_rate", "reward", "length", "truncated", "degraded", "best_step")
 ALERTED = ("divergence", "second_opinion", "training_reward", "constant")
 ROWS = 16
+CELL = 4000  # characters of a text
 COLUMNS = ["step", "prompt", "completion", "reference", "reward", "reference_reward", "win_prob"]
 
 
@@ -99,7 +101,9 @@ class WandbSink:
                 xname="step",
             )
         media["rm_monitor/curve"] = wandb.Html(
-            card(update.curve, update.verdict, update.best, update.metric), inject=False
+            card(update.curve, update.verdict, update.best, update.metric),
+            inject=False,
+            data_is_not_path=True,
         )
         return media
 
@@ -122,6 +126,11 @@ def _band(update: Update) -> tuple[list[int], list[list[float]]] | None:
     return steps, [[float(getattr(e, end)) for _, e in known] for end in ("low", "value", "high")]
 
 
+def _cell(text: str) -> str:
+    """A text as a plain cell, not longer than a person reads: W&B keeps every row for ever."""
+    return visible(cut(text, CELL))
+
+
 def _samples(update: Update) -> list[list[Any]]:
     """The same few prompts each time, as plain text and numbers."""
     table = update.table
@@ -133,9 +142,9 @@ def _samples(update: Update) -> list[list[Any]]:
         rows.append(
             [
                 float(update.point.step),
-                update.prompts[i].text if update.prompts else table.prompt_ids[i],
-                table.completions[i][0].text,
-                fixed,
+                _cell(update.prompts[i].text if update.prompts else table.prompt_ids[i]),
+                _cell(table.completions[i][0].text),
+                _cell(fixed),
                 float(table.values["reward"][i, 0]) if "reward" in table.values else float("nan"),
                 float(own[i]) if own is not None else float("nan"),
                 float(table.values["win_prob"][i, 0]) if "win_prob" in table.values else float("nan"),

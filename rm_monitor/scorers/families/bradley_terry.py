@@ -26,7 +26,7 @@ from rm_monitor.types import Scale
 
 __all__ = ["LinearHead", "build", "choose", "scale_of", "skipped_token"]
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("rm_monitor")
 
 
 class LinearHead(LastTokenHead):

@@ -12,7 +12,7 @@ from rm_monitor.errors import ScorerError
 
 __all__ = ["Batch", "Batcher", "Row", "collate", "plan"]
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("rm_monitor")
 
 RATIO = 1.25  # longest to shortest row of a batch: 3 to 5 % of its tokens are padding
 
