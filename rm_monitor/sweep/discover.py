@@ -13,6 +13,7 @@ from rm_monitor.checkpoints import problem
 __all__ = ["PATTERN", "Found", "Source"]
 
 PATTERN = r"(?:checkpoint|step|global_step|iter|epoch)[-_=]?(\d+)"
+_SAFE = {"use_safetensors": True, "trust_remote_code": False}  # nothing that is read can run code
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,17 +103,17 @@ class Source:
         if path is None:
             if base is None:
                 raise ValueError("`base` is needed for step 0: the model before training")
-            return AutoModelForCausalLM.from_pretrained(base).eval(), self._tokenizer(None, base)
+            return AutoModelForCausalLM.from_pretrained(base, **_SAFE).eval(), self._tokenizer(None, base)
         adapter = path / "adapter_config.json"
         if not adapter.is_file():
-            model = AutoModelForCausalLM.from_pretrained(str(path), use_safetensors=True)
+            model = AutoModelForCausalLM.from_pretrained(str(path), **_SAFE)
             return model.eval(), self._tokenizer(path, base)
         from peft import PeftModel  # noqa: PLC0415  only for adapters
 
         base = base or json.loads(adapter.read_text(encoding="utf-8")).get("base_model_name_or_path")
         if not base:
             raise ValueError(f"{path} is an adapter that names no base model: pass --base")
-        model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), str(path))
+        model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base, **_SAFE), str(path))
         return model.eval(), self._tokenizer(path, base)
 
     def _tokenizer(self, path: Path | None, base: str | None) -> Any:
@@ -121,5 +122,5 @@ class Source:
         for place in (self.tokenizer, path, base):
             if place is None or (Path(place).is_dir() and not list(Path(place).glob("tokenizer*"))):
                 continue
-            return AutoTokenizer.from_pretrained(str(place))
+            return AutoTokenizer.from_pretrained(str(place), trust_remote_code=False)
         raise ValueError(f"no tokenizer beside {path}: pass --tokenizer")
