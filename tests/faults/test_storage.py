@@ -19,7 +19,7 @@ from rm_monitor.keeper import Keeper
 from rm_monitor.stores import lines, lock
 from rm_monitor.stores.history import MOST_WAITING, History
 from rm_monitor.stores.scores import ScoreStore
-from tests.faults import damage, pinning
+from tests.faults import damage, halfwritten, pinning
 from tests.faults.damage import point_and_table
 
 
@@ -374,6 +374,13 @@ def test_a_cache_serves_threads_and_processes_at_once(tmp_path):
 
 
 # ---------------------------------------------------------------------------- checkpoints
+
+
+def test_no_half_written_checkpoint_is_taken_and_no_whole_one_refused():
+    counts = halfwritten.offers(10, seed=1)
+    assert [key for key in counts if key.startswith("accepted:")] == []
+    assert (counts["accepted"], counts["refused"], counts["raised"]) == (0, 0, 0)
+    assert counts["offered"] > 100
 
 
 def test_what_is_kept_needs_no_second_copy_of_large_files(tmp_path):
