@@ -43,6 +43,7 @@ class MonitorConfig:
     horizon: int | None = None
     training_reward: str | list[str] | None = None
     kl: bool | str | None = None
+    generator: str | dict[str, Any] | None = None
 
     @classmethod
     def from_mapping(cls, settings: dict[str, Any]) -> MonitorConfig:

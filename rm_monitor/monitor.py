@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from rm_monitor import evaluate, inputs, words
 from rm_monitor.config import MonitorConfig
+from rm_monitor.generators import load_generator
 from rm_monitor.initial import initial_checkpoint
 from rm_monitor.logbook import Complaints, Logbook, Rules
 from rm_monitor.manifest import segment_id
@@ -69,7 +70,8 @@ class RewardMonitor:
             objects.
         seed: Of sampling and of every bootstrap. Completions do not depend on any global random state.
         on_error: ``warn``: a failed evaluation is a gap in the curve and training goes on; ``raise``.
-        generator: How completions are made; None: in this process with the model being trained.
+        generator: How completions are made; None: in this process with the model being trained; a URL or a
+            mapping: a server (docs/generation-servers.md).
         keep_best: Candidates for the best that stay on disk. More than one lets a later evaluation re-rank
             them.
         temperature: Divides margins inside the sigmoid; None is 1 on a logit scale.
@@ -110,7 +112,7 @@ class RewardMonitor:
         report_to: str | Sequence[str | Sink] | Sink | None = None,
         seed: int = 0,
         on_error: str = "warn",
-        generator: Generator | None = None,
+        generator: Generator | Mapping[str, Any] | str | None = None,
         keep_best: int = 1,
         temperature: float | None = None,
         min_drop: float = 0.02,
@@ -139,8 +141,8 @@ class RewardMonitor:
             panel,
             sampling=self.sampling,
             seed=seed,
-            generator=generator,
             kl=kl,
+            generator=None if generator is None else load_generator(generator),
         )
         self._rules = Rules(
             metric=metric,

@@ -254,6 +254,19 @@ def test_a_command_that_fails_is_told_without_the_key(tmp_path, monkeypatch):
     assert "SENTINEL" not in str(caught.value) + repr(generator)
 
 
+def test_a_settings_file_can_name_a_server(tmp_path):
+    (tmp_path / "prompts.jsonl").write_text('{"prompt": "Hi"}')
+    settings = {
+        "reward_model": "unused",
+        "prompts": str(tmp_path / "prompts.jsonl"),
+        "generator": {"url": "http://127.0.0.1:1", "weights": "lora", "concurrency": 4},
+    }
+    monitor = RewardMonitor.from_config({**settings}, reward_model=letters)
+    assert isinstance(monitor.generator.weights, LoraHotLoad)
+    assert MonitorConfig.from_mapping(settings).generator["weights"] == "lora"
+    assert load_generator("http://127.0.0.1:1").weights is None
+
+
 def test_arguments_are_checked():
     for arguments in ({"weights": "magic"}, {"render": "both"}, {"concurrency": 0}):
         with pytest.raises(ValueError, match=f"`{next(iter(arguments))}`"):
@@ -325,6 +338,9 @@ def test_a_sweep_with_hot_loaded_adapters_judges_what_a_sweep_in_this_process_ju
         source = Source(folder=adapters, base=str(tiny_policy_dir))
         monitor, swept = sweep(source, config, monitor=monitor)
         assert swept.judged == [0, 10, 20]
+        if generator is not None:
+            with pytest.raises(ValueError, match="`jobs` must be 1"):
+                sweep(source, config, monitor=monitor, jobs=2)
         curves[name] = [(p.step, p.status, p.values["reward"].tolist()) for p in monitor.curve]
     assert curves["here"] == curves["there"]
     assert len({tuple(rewards) for _, _, rewards in curves["there"]}) == 3  # three different models answered

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,15 +12,20 @@ __all__ = ["load_generator"]
 
 
 def load_generator(spec: Any = None) -> Generator:
-    """None: the model being trained, in this process; a URL: a server; a path: recorded completions."""
+    """A way of answering.
+
+    Args:
+        spec: None: the model being trained, in this process; a URL, or the arguments of `ServerGenerator`
+            as a mapping: a server; a path: recorded completions; a generator: itself.
+    """
     if spec is None:
         from rm_monitor.generators.engine import EngineGenerator  # noqa: PLC0415  needs torch
 
         return EngineGenerator()
-    if isinstance(spec, str) and spec.startswith(("http://", "https://")):
+    if isinstance(spec, Mapping) or (isinstance(spec, str) and spec.startswith(("http://", "https://"))):
         from rm_monitor.generators.server import ServerGenerator  # noqa: PLC0415
 
-        return ServerGenerator(spec)
+        return ServerGenerator(spec) if isinstance(spec, str) else ServerGenerator(**spec)
     if isinstance(spec, str):
         from rm_monitor.generators.recorded import RecordedGenerator  # noqa: PLC0415
 

@@ -61,6 +61,10 @@ def sweep(
     if not found and source.base is None:
         raise ValueError(f"no checkpoints in {source.folder} whose name matches {source.pattern!r}")
     monitor = monitor or RewardMonitor.from_config(config)
+    if (jobs > 1 or ray is not None) and hasattr(monitor.generator, "load_checkpoint"):
+        raise ValueError(
+            "`jobs` must be 1 and `ray` None with a server: it has one checkpoint's weights at a time"
+        )
     monitor.start(resume_step=EVERY_STEP, horizon=len(found) + (source.base is not None))
     swept = Swept()
     done = {p.step for p in monitor.curve if p.segment == monitor.segment and p.status in ("ok", "partial")}

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 from rm_monitor.errors import GenerationError
 from rm_monitor.generators.chat import prompt_ids
 from rm_monitor.generators.server import dialects
-from rm_monitor.generators.server.weights import Weights, unavailable, written
+from rm_monitor.generators.server.weights import Weights, in_words, unavailable, written
 from rm_monitor.http import Client, Clock, HTTPFailure, Limits, in_order
 from rm_monitor.types import Completion, Progress, Prompt, Sampling
 
@@ -32,14 +32,14 @@ class ServerGenerator:
 
     Args:
         url: The server, without ``/v1``.
-        weights: How the server gets the weights: `LoraHotLoad`, `ReloadFromDisk`, `RunCommand`, or
-            ``"synced"`` where the trainer keeps them current (TRL's GRPO with a vLLM server). None: the
-            server is asked as it is, and a model in training is refused: the curve would be of other
-            weights.
+        weights: How the server gets the weights: ``"lora"`` (`LoraHotLoad`), ``"disk"`` (`ReloadFromDisk`),
+            a command with ``{checkpoint}`` in it (`RunCommand`), one of these objects, or ``"synced"`` where
+            the trainer keeps them current (TRL's GRPO with a vLLM server). None: the server is asked as it
+            is, and a model in training is refused: the curve would be of other weights.
         model: The name to ask for; None: the one the server lists, or the adapter that was loaded.
         render: Who turns a prompt into tokens. ``client``: the policy's tokenizer here, as in this process;
             ``server``: the server's chat template; ``auto``: the client where a tokenizer is at hand.
-        tokenizer: The policy's, where no trainer gives one (`rm-monitor sweep`).
+        tokenizer: The policy's, as an object or a folder, where no trainer gives one (`rm-monitor sweep`).
         key_env: Environment variable with the server's key.
         concurrency: Requests at a time.
         spool: Folder for weights on their way to the server, which must see it; None: the system's.
@@ -56,7 +56,7 @@ class ServerGenerator:
         self,
         url: str,
         *,
-        weights: Weights | Literal["synced"] | None = None,
+        weights: Weights | str | None = None,
         model: str | None = None,
         render: Literal["auto", "client", "server"] = "auto",
         tokenizer: Any = None,
@@ -72,13 +72,10 @@ class ServerGenerator:
             raise ValueError(f"`concurrency` must be at least 1, got {concurrency}")
         if render not in ("auto", "client", "server"):
             raise ValueError(f"`render` must be 'auto', 'client' or 'server', got {render!r}")
-        if isinstance(weights, str) and weights != "synced":
-            raise ValueError(
-                f"`weights` must be 'synced', or a way to load them such as RunCommand, got {weights!r}"
-            )
         base = url.rstrip("/").removesuffix("/v1")
         self.client = Client(base, key_env=key_env, limits=limits, plain_http=plain_http, clock=clock)
-        self.weights = weights
+        self.weights = in_words(weights) if isinstance(weights, str) else weights
+        self.synced = weights == "synced"
         self.render = render
         self._model = model
         self._loaded: str | None = None
@@ -102,7 +99,7 @@ class ServerGenerator:
         Raises:
             GenerationError: If the server cannot be given weights, or did not take them.
         """
-        if self.weights is None or isinstance(self.weights, str):
+        if self.weights is None:
             raise GenerationError(
                 f"{self.client.url} has no way to load {checkpoint or base}: pass weights= (LoraHotLoad, "
                 "ReloadFromDisk or RunCommand)"
@@ -134,7 +131,7 @@ class ServerGenerator:
             return []
         if model is not None:
             self._give(model)
-        tokenizer = tokenizer if tokenizer is not None else self._tokenizer
+        tokenizer = tokenizer if tokenizer is not None else self._own_tokenizer()
         rows = [_Row(prompt, sample) for prompt in prompts for sample in range(sampling.samples_per_prompt)]
         try:
             served = dialects.served(self.client.get("/v1/models"))
@@ -156,7 +153,7 @@ class ServerGenerator:
 
     def _give(self, model: Any) -> None:
         """Bring the weights of the model in training to the server."""
-        if self.weights == "synced":
+        if self.synced:
             return
         if self.weights is None:
             raise GenerationError(
@@ -183,6 +180,13 @@ class ServerGenerator:
         raise GenerationError(f"{self.client.url} serves {list(served.models[:8])}: pass model=, one of them")
 
     # ------------------------------------------------------------------ requests
+
+    def _own_tokenizer(self) -> Any:
+        if isinstance(self._tokenizer, (str, Path)):
+            from transformers import AutoTokenizer  # noqa: PLC0415  needs torch
+
+            self._tokenizer = AutoTokenizer.from_pretrained(str(self._tokenizer))
+        return self._tokenizer
 
     def _bodies(
         self, rows: Sequence[_Row], sampling: Sampling, seed: int, tokenizer: Any, owner: str, name: str

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from rm_monitor.errors import GenerationError
 from rm_monitor.http import BadReply, Client, HTTPFailure, Unavailable
 
-__all__ = ["LoraHotLoad", "ReloadFromDisk", "RunCommand", "Weights", "written"]
+__all__ = ["LoraHotLoad", "ReloadFromDisk", "RunCommand", "Weights", "in_words", "written"]
 
 log = logging.getLogger("rm_monitor")
 
@@ -181,6 +181,30 @@ class RunCommand:
                     f"the server did not come up with {path} in {self.ready_timeout:.0f} s: {reason}"
                 ) from None
             client.clock.sleep(1.0)
+
+
+def in_words(words: str) -> Weights | None:
+    """What a settings file can say: ``synced`` (None), ``lora``, ``disk``, or a command.
+
+    Raises:
+        ValueError: If it is none of these.
+
+    Example:
+        >>> in_words("lora"), in_words("bash serve.sh {checkpoint}").command
+        (LoraHotLoad(mounted=None), 'bash serve.sh {checkpoint}')
+    """
+    if words == "synced":
+        return None
+    if words == "lora":
+        return LoraHotLoad()
+    if words == "disk":
+        return ReloadFromDisk()
+    if "{checkpoint}" in words:
+        return RunCommand(words)
+    raise ValueError(
+        "`weights` must be 'lora', 'disk', 'synced', a command with {checkpoint} in it, or an object such "
+        f"as RunCommand(...), got {words!r}"
+    )
 
 
 def written(model: Any, spool: str | None) -> tuple[Path, tempfile.TemporaryDirectory[str]]:
