@@ -46,20 +46,44 @@ def publish(folder, heads, *, template=CHATML, architecture="Custom", backbone=N
     return folder
 
 
-def states(folder, scorer, texts=TEXTS):
-    """Ids and float64 hidden states of each text alone."""
+TURNS = [
+    {"role": "user", "content": "Hi"},
+    {"role": "assistant", "content": "Hello 🙂"},
+    {"role": "user", "content": "Two plus two?"},
+]
+SEVERAL_TURNS = Prompt(id="turns", messages=tuple(TURNS))
+ROWS = [*zip(*answers(TEXTS), strict=True), *zip(*answers(TEXTS[:3], SEVERAL_TURNS), strict=True)]
+
+
+def states(folder, scorer, rows=ROWS):
+    """Ids and float64 hidden states of each row alone."""
     config, weights = reference.load(folder)
-    rendered = [scorer.formatter.render(prompt(), text) for text in texts]
+    rendered = [scorer.formatter.render(asked, answer.text) for asked, answer in rows]
     return [(one.ids, reference.llama_hidden(config, weights, one.ids)) for one in rendered], weights
 
 
-def agrees(folder, scorer, expected, *, atol=5e-5, texts=TEXTS):
-    """The scorer's batch against one numpy number a row."""
-    scores = scorer.score(*answers(texts))
-    rows, weights = states(folder, scorer, texts)
+def agrees(folder, scorer, expected, *, atol=5e-5, **options):
+    """The scorer's batches against one numpy number a row, however rows are padded and batched.
+
+    The rows are one and several turns, unicode, empty answers and answers full of control tokens.
+    """
+    rows, weights = states(folder, scorer)
     numbers = np.array([expected(ids, hidden, weights) for ids, hidden in rows])
     assert np.std(numbers) > 10 * atol, "the numbers must differ, or the comparison shows nothing"
-    np.testing.assert_allclose(scores.reward, numbers, atol=atol * max(1, np.abs(numbers).max()))
+    tolerance = atol * max(1, np.abs(numbers).max())
+    scores = scorer.score(*zip(*ROWS, strict=True))
+    np.testing.assert_allclose(scores.reward, numbers, atol=tolerance)
+
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.pad_token, tokenizer.padding_side = tokenizer.eos_token, "left"
+    other = load_scorer(folder, tokenizer=tokenizer, batch_tokens=100_000, show=False, **options)
+    for size in (3, 7):  # neighbours of other lengths, batches that do not come out even
+        for start in range(0, len(ROWS), size):
+            part = slice(start, start + size)
+            reward = other.score(*zip(*ROWS[part], strict=True)).reward
+            np.testing.assert_allclose(reward, numbers[part], atol=tolerance)
     return scores
 
 
@@ -443,7 +467,7 @@ def causal_reference(tmp_path_factory):
 
 def test_nemotron_is_the_logit_of_vocabulary_entry_0(causal):
     scorer = load_scorer(causal, kind="nemotron")
-    agrees(causal, scorer, lambda ids, h, w: w["lm_head.weight"][0] @ h[-1])
+    agrees(causal, scorer, lambda ids, h, w: w["lm_head.weight"][0] @ h[-1], kind="nemotron")
     assert scorer.scale == "logit"
     assert scorer.formatter.max_length == 512
 
@@ -457,7 +481,7 @@ def test_a_tied_vocabulary_head_is_the_embedding(tmp_path):
     )
     tokenizer.save_pretrained(tmp_path)
     scorer = load_scorer(tmp_path, kind="nemotron")
-    agrees(tmp_path, scorer, lambda ids, h, w: w["model.embed_tokens.weight"][0] @ h[-1])
+    agrees(tmp_path, scorer, lambda ids, h, w: w["model.embed_tokens.weight"][0] @ h[-1], kind="nemotron")
 
 
 def test_a_model_that_changes_its_logits_after_the_head_is_refused(tmp_path, causal):
@@ -555,18 +579,14 @@ def log_probability(folder, ids, start):
 def test_the_implicit_reward_is_beta_times_the_log_ratio_of_the_answer(causal, causal_reference, beta):
     scorer = load_scorer(causal, kind="implicit", reference=causal_reference, beta=beta)
     vocabulary = scorer.formatter.tokenizer.get_vocab()
-    start_token, stop = ("<|im_start|>",), ("<|im_end|>",)
-    head = reference.byte_ids(
-        vocabulary, *(start_token, "user\nWhat is two plus two?", stop, "\n", start_token, "assistant\n")
-    )
+    opening = reference.byte_ids(vocabulary, ("<|im_start|>",), "assistant\n")  # no answer can write it
 
     def expected(ids, hidden, weights):
-        assert list(ids[: len(head)]) == head
-        return beta * (
-            log_probability(causal, ids, len(head)) - log_probability(causal_reference, ids, len(head))
-        )
+        starts = [i for i in range(len(ids)) if list(ids[i : i + len(opening)]) == opening]
+        start = starts[-1] + len(opening)
+        return beta * (log_probability(causal, ids, start) - log_probability(causal_reference, ids, start))
 
-    agrees(causal, scorer, expected, atol=1e-4)
+    agrees(causal, scorer, expected, atol=1e-4, kind="implicit", reference=causal_reference, beta=beta)
     assert scorer.scale == "logit"
 
 
