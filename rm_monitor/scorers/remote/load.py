@@ -92,6 +92,7 @@ def load_remote(
         model=name,
         scale=chosen.scale or used.scale,
         scale_told=chosen.scale is not None,
+        temperature=chosen.temperature,
         name=chosen.name or name,
         facts=served.facts,
         revision=chosen.revision,

@@ -62,6 +62,7 @@ class RemoteScorer:
         model: str,
         scale: Scale,
         scale_told: bool = False,
+        temperature: float | None = None,
         name: str,
         facts: Mapping[str, str] | None = None,
         revision: str | None = None,
@@ -78,6 +79,7 @@ class RemoteScorer:
         self.select = select
         self.model = model
         self.scale: Scale = scale
+        self.temperature = temperature
         self.name = name
         self.facts = dict(facts or {})
         self.revision = revision
@@ -106,7 +108,8 @@ class RemoteScorer:
                     self.client.url,
                     self.model,
                 )
-            self._settled = digest({**self._identity, "scores": [float(x) for x in kept]}).hex()
+            told = {} if self.temperature is None else {"temperature": str(self.temperature)}
+            self._settled = digest({**self._identity, **told, "scores": [float(x) for x in kept]}).hex()
         return self._settled
 
     @property
