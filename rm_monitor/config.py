@@ -44,6 +44,7 @@ class MonitorConfig:
     training_reward: str | list[str] | None = None
     kl: bool | str | None = None
     generator: str | dict[str, Any] | None = None
+    confirm_on_warn: str | None = None
 
     @classmethod
     def from_mapping(cls, settings: dict[str, Any]) -> MonitorConfig:

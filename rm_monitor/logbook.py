@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from rm_monitor import evaluate, words
+from rm_monitor.fresh import FreshAnswers
 from rm_monitor.length_control import LengthControl, length_control
 from rm_monitor.manifest import segment_id
 from rm_monitor.measurer import Measured, Measurer
@@ -75,6 +76,7 @@ class Logbook:
         complain: Where failures of ours go.
         every: When evaluations are due, in words.
         watch: What is seen beside the headline.
+        fresh: Answers to fresh prompts, by which warnings are settled; None: they are not.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class Logbook:
         complain: Complaints,
         every: str,
         watch: Watch | None = None,
+        fresh: FreshAnswers | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
@@ -100,6 +103,7 @@ class Logbook:
         self._every = every
         self._memory = Memory()
         self._watch = watch or Watch()
+        self._fresh = fresh
         self._told: set[tuple[str, str]] = set()
         self._history = History(folder)
         self._selection = Selection(
@@ -117,10 +121,12 @@ class Logbook:
         self._attempt = self._history.begin(resume_step)
         self.points = self._history.points()
         self._selection.begin(output_dir, {p.step for p in self.points})
+        self._name_segment()
+        if self._fresh is not None:
+            self._fresh.begin(self._judged_by(), {p.step for p in self.points})
         if self.points:
             self.verdict = self._judged()
             self.keep()
-        self._name_segment()
         self._news()  # what an earlier process told, and what is said at the start
 
     @property
@@ -137,7 +143,7 @@ class Logbook:
     def enter(
         self, step: int, measured: Measured, *, about_to_save: bool
     ) -> tuple[EvalPoint, Exception | None]:
-        """Record, judge, elect, show.
+        """Record, judge, elect; `show` is next, once fresh prompts have been asked.
 
         Returns:
             The point, and what went wrong, if anything did.
@@ -152,7 +158,7 @@ class Logbook:
             point = self._point(step, Measured(table=None, error=problem, facts=measured.facts))
         if error is not None:
             self._complain("evaluation", f"evaluation at step {step} failed; training goes on", error)
-        before = self.verdict
+        self._unshown = (point, table, self.verdict)
         self.points = sorted([p for p in self.points if p.step != step] + [point], key=lambda p: p.step)
         try:
             self._history.append(point, table)
@@ -164,8 +170,29 @@ class Logbook:
         except Exception as problem:
             self._complain("verdict", f"no verdict at step {step}", problem)
             error = error or problem
-        self._show(point, table, before)
         return point, error
+
+    @property
+    def wants_fresh(self) -> bool:
+        """Whether the weights as they stand should answer fresh prompts too."""
+        return (
+            self._fresh is not None and self._unshown[0].status == "ok" and self._fresh.wanted(self.verdict)
+        )
+
+    def settle(self, measured: Measured) -> None:
+        """Take answers to fresh prompts; if there is a warning, judge again with what they say."""
+        assert self._fresh is not None
+        try:
+            if measured.table is None:
+                raise measured.error or RuntimeError("fresh prompts were not answered")
+            self._fresh.enter(self.verdict, evaluate.per_prompt(measured.table)["reward"])
+            self.verdict = self._judged()
+        except Exception as problem:
+            self._complain("fresh", "fresh prompts could not be asked; the warning stands as it is", problem)
+
+    def show(self) -> None:
+        """Show the evaluation that was entered last."""
+        self._show(*self._unshown)
 
     def saved(self, step: int, checkpoint: Path) -> None:
         """A checkpoint of this step lies in this directory."""
@@ -211,6 +238,11 @@ class Logbook:
             except OSError as problem:
                 self._complain("manifest", "what the run measures with could not be written", problem)
 
+    def _judged_by(self) -> str:
+        """Names what rewards of any prompt depend on: judges, sampling and seed."""
+        facts = self._measurer.manifest(self.rules.metric)["comparable"]
+        return segment_id({"comparable": {k: facts[k] for k in ("scorers", "sampling", "seed")}})
+
     def _point(self, step: int, measured: Measured) -> EvalPoint:
         return evaluate.point(
             step,
@@ -251,6 +283,8 @@ class Logbook:
             min_drop=rules.min_drop,
             tolerance=rules.tolerance,
             clusters=evaluate.clusters(self._measurer.prompts),
+            confirm_on_warn=self._fresh is not None,
+            settled={} if self._fresh is None else self._fresh.settled,
             memory=self._memory,
         )
         signals = self._seen(verdict)
@@ -262,7 +296,10 @@ class Logbook:
         """What is seen beside the headline; a failure here costs no verdict."""
         rules = self.rules
         try:
-            return self._watch.see(
+            unconfirmed = None
+            if self._fresh is not None and verdict.step is not None:
+                unconfirmed = self._fresh.signal(verdict.step)
+            seen = self._watch.see(
                 self.points,
                 verdict,
                 lengths=self._lengths(self.points),
@@ -274,6 +311,7 @@ class Logbook:
                 seed=rules.seed,
                 clusters=evaluate.clusters(self._measurer.prompts),
             )
+            return seen if unconfirmed is None else (unconfirmed, *seen)
         except Exception as problem:
             self._complain("signals", "tells and second opinions could not be read", problem)
             return ()

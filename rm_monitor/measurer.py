@@ -144,12 +144,32 @@ class Measurer:
         facts["seconds"] = time.monotonic() - began
         return Measured(table=table, error=error, facts=facts)
 
+    def rewards(self, prompts: PromptSet, model: Any, tokenizer: Any, *, step: int) -> Measured:
+        """Answer other prompts and score them by the primary judge: its table holds ``reward`` alone."""
+        from rm_monitor.undisturbed import undisturbed  # noqa: PLC0415  needs torch
+
+        try:
+            with undisturbed(model, tokenizer):
+                rows = self._answer(prompts, model, tokenizer, step)
+                if not self.ranks.is_first:
+                    return Measured(table=None)
+                scorer = self.panel.scorers[self.panel.primary]
+                values = Panel({self.panel.primary: scorer}, tuple(prompts)).values(rows, ())
+        except Exception as problem:
+            return Measured(table=None, error=problem)
+        table = Table(
+            prompt_ids=tuple(p.id for p in prompts),
+            completions=tuple(tuple(row) for row in rows),
+            values={"reward": values["reward"]},
+        )
+        return Measured(table=table)
+
     def _measure(self, model: Any, tokenizer: Any, step: int, facts: dict[str, float]) -> Table | None:
         from rm_monitor.undisturbed import undisturbed  # noqa: PLC0415  needs torch
 
         with undisturbed(model, tokenizer):
             began = time.monotonic()
-            completions = self._answer(model, tokenizer, step)
+            completions = self._answer(self.prompts, model, tokenizer, step)
             facts["seconds_generate"] = time.monotonic() - began
             if not self.ranks.is_first:
                 return None
@@ -168,9 +188,9 @@ class Measurer:
             values=values,
         )
 
-    def _answer(self, model: Any, tokenizer: Any, step: int) -> list[list[Completion]]:
+    def _answer(self, asked: PromptSet, model: Any, tokenizer: Any, step: int) -> list[list[Completion]]:
         """``n`` lists of ``k`` completions; each rank answers its share, rank 0 gets them all."""
-        share = self.ranks.share(list(self.prompts))
+        share = self.ranks.share(list(asked))
         mine: list[tuple[int, list[Completion]]] | None = None
         error: Exception | None = None
         try:
@@ -178,8 +198,8 @@ class Measurer:
             k = self.sampling.samples_per_prompt
             answers = self._generate(prompts, model, tokenizer)
             if self._initial is not None and model is not None:
-                asked = [prompt for prompt in prompts for _ in range(k)]
-                answers = self._initial.measured(asked, answers, model=model, tokenizer=tokenizer, step=step)
+                each = [prompt for prompt in prompts for _ in range(k)]
+                answers = self._initial.measured(each, answers, model=model, tokenizer=tokenizer, step=step)
             answers = [replace(c, tokens=()) for c in answers]
             mine = [(i, answers[j * k : (j + 1) * k]) for j, (i, _) in enumerate(share)]
         except Exception as problem:

@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from rm_monitor import evaluate, inputs, words
 from rm_monitor.config import MonitorConfig
+from rm_monitor.fresh import FreshAnswers, check_fresh
 from rm_monitor.generators import load_generator
 from rm_monitor.initial import initial_checkpoint
 from rm_monitor.logbook import Complaints, Logbook, Rules
 from rm_monitor.manifest import segment_id
 from rm_monitor.measurer import Measured, Measurer
 from rm_monitor.panel import Panel
+from rm_monitor.prompts import PromptSet, load_prompts
 from rm_monitor.ranks import Ranks
 from rm_monitor.schedule import Schedule
 from rm_monitor.signals import Watch
@@ -84,6 +86,9 @@ class RewardMonitor:
         kl: True: also log ``kl``, the divergence of the policy from the initial one in nats a token, for two
             more forward passes over the answers. A PEFT model is compared with its base, adapters off; of
             another model a copy is kept at step 0. Or the initial policy itself: a folder, hub id or model.
+        confirm_on_warn: Held-out prompts, as `prompts` takes them, best as many: a warning is settled on
+            them, at the same false-alarm rate and with a fall that is not exaggerated. They are answered at
+            each new best and at the first two warnings of a run.
 
     Raises:
         ValueError: If an argument breaks a rule; the message names it, the rule, the value and the way out.
@@ -120,6 +125,7 @@ class RewardMonitor:
         horizon: int | None = None,
         training_reward: Any = None,
         kl: Any = None,
+        confirm_on_warn: Any = None,
     ) -> None:
         given = inputs.check(reward_model, prompts, references, metric=metric, on_error=on_error)
         if keep_best < 1:
@@ -153,6 +159,16 @@ class RewardMonitor:
             horizon=horizon,
             keep_best=keep_best,
         )
+        self._fresh_prompts: PromptSet | None = None
+        if confirm_on_warn is not None:
+            held_out = (
+                confirm_on_warn if isinstance(confirm_on_warn, PromptSet) else load_prompts(confirm_on_warn)
+            )
+            self._fresh_prompts = check_fresh(held_out, given.prompts)
+            if panel is not None and not hasattr(panel.scorers[panel.primary], "score"):
+                raise ValueError(
+                    "`confirm_on_warn` compares rewards: it needs a reward model, not a preference model"
+                )
         self._watch: Watch | None = None
         if panel is not None:
             judge = given.scorers[panel.primary]
@@ -272,7 +288,17 @@ class RewardMonitor:
         if step == 0 and checkpoint is None:
             checkpoint = self._initial(model)
         measured = self.measure(model, tokenizer, step=step)
-        return self.record(measured, step=step, checkpoint=checkpoint, save=save, about_to_save=about_to_save)
+        fresh = self._fresh_prompts
+        return self.record(
+            measured,
+            step=step,
+            checkpoint=checkpoint,
+            save=save,
+            about_to_save=about_to_save,
+            answer_fresh=None
+            if fresh is None
+            else lambda: self._measurer.rewards(fresh, model, tokenizer, step=step),
+        )
 
     def measure(self, model: Any = None, tokenizer: Any = None, *, step: int) -> Measured:
         """Answer and score with these weights; nothing is recorded. The first half of `evaluate`."""
@@ -287,18 +313,24 @@ class RewardMonitor:
         checkpoint: str | Path | None = None,
         save: SavesCheckpoint | None = None,
         about_to_save: bool = False,
+        answer_fresh: Callable[[], Measured] | None = None,
     ) -> EvalPoint:
         """Put a measurement on the curve, judge, elect, show. The second half of `evaluate`."""
         self.start()
         self._last_step = step
         decided: _Decided | None = None
-        if self._logbook is not None:
+        book, entered = self._logbook, None
+        if book is not None:
             if checkpoint is not None:
-                self._logbook.saved(step, Path(checkpoint))
-            point, error = self._logbook.enter(
-                step, measured, about_to_save=about_to_save or save is not None
-            )
-            decided = _Decided(point, self._logbook.verdict, self._logbook.best, self.metric, error)
+                book.saved(step, Path(checkpoint))
+            entered = book.enter(step, measured, about_to_save=about_to_save or save is not None)
+        if answer_fresh is not None and self._ranks.broadcast(book is not None and book.wants_fresh):
+            answers = answer_fresh()
+            if book is not None:
+                book.settle(answers)
+        if book is not None and entered is not None:
+            book.show()
+            decided = _Decided(entered[0], book.verdict, book.best, self.metric, entered[1])
         decided = self._ranks.broadcast(decided)
         self._remember(decided)
         if save is not None and decided.best is not None and decided.best.step == step:
@@ -413,11 +445,22 @@ class RewardMonitor:
             complain=self._complain,
             every=str(self.schedule),
             watch=self._watch,
+            fresh=self._fresh_answers(),
         )
         logbook.open(resume_step, self.folder.parent)
         if logbook.points:
             self._last_step = logbook.points[-1].step
         return logbook
+
+    def _fresh_answers(self) -> FreshAnswers | None:
+        if self._fresh_prompts is None:
+            return None
+        return FreshAnswers(
+            self.folder,
+            self._fresh_prompts,
+            temperature=self._rules.temperature or 1.0,
+            tolerance=self._rules.tolerance,
+        )
 
     def start_reading(self) -> None:
         """Take part in measuring for another process: references are read, nothing is written."""

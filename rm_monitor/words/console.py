@@ -14,7 +14,7 @@ from rm_monitor.words.verdict import headline, ties, why
 
 __all__ = ["alarm", "line", "news", "opening", "summary"]
 
-_LOUD = ("divergence", "second_opinion", "training_reward", "constant", "same_reward_model")
+_LOUD = ("divergence", "second_opinion", "training_reward", "constant", "same_reward_model", "not_confirmed")
 
 
 def opening(facts: Mapping[str, str]) -> str:
@@ -112,6 +112,8 @@ def summary(
         span = f"{number(min(known), metric)} to {number(max(known), metric)}"
         lines.append(f"  {sparkline(values, star=star, ascii=ascii)}  {metric}, {span}")
     lines.append(f"  {headline(verdict)}")
+    if verdict.state in ("degraded", "warned"):
+        lines.append(f"  {why(verdict, metric=metric)}")
     if best is not None:
         flattering = f"; the highest of {len(known)} reads high" if len(known) > 1 else ""
         lines.append(

@@ -36,6 +36,7 @@ _SHORT = {
     "divergence": "{about} falls",
     "second_opinion": "{about} falls",
     "training_reward": "training reward rises",
+    "not_confirmed": "warning not confirmed",
     "constant": "one answer for many prompts",
     "length_explains": "length explains part of the gain",
 }
@@ -66,6 +67,12 @@ def note(signal: Signal, *, metric: str = "win_prob") -> str:
         return (
             f"Length explains {size} of the gain since {at_steps(s.against)}: at the references' length the "
             "win probability is lc_win_prob (experimental; length may also be a merit)."
+        )
+    if s.name == "not_confirmed":
+        return (
+            f"Fresh prompts do not confirm the warning: on {s.n} prompts that the run is not judged on, "
+            f"answers at step {s.step} are {_bare(s.change)} points behind those at {at_steps(s.against)} "
+            "(95 %, paired)."
         )
     if s.name == "constant":
         return (
