@@ -214,6 +214,22 @@ def test_an_address_that_is_none_or_carries_a_secret_is_refused(url):
     assert "pw" not in str(caught.value)
 
 
+def test_proxies_are_those_of_the_environment_but_never_for_this_machine(monkeypatch):
+    with serve(fine) as proxy, serve(fine) as server:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        monkeypatch.setenv("http_proxy", proxy.url)
+        monkeypatch.setenv("NO_PROXY", "near.example")
+        monkeypatch.setenv("no_proxy", "near.example")
+        Client(server.url).get("/here")
+        assert [path for _, path, _, _ in server.asked] == ["/here"]
+        assert proxy.asked == []
+        Client("http://far.example:8000").get("/there")
+        assert [path for _, path, _, _ in proxy.asked] == ["http://far.example:8000/there"]
+        with pytest.raises(Unavailable):
+            Client("http://near.example:1", limits=QUICK).get("/")
+        assert len(proxy.asked) == 1
+
+
 def test_cookies_are_not_kept():
     def fault(handler, body):
         handler.say({}, Set_Cookie="session=1; Path=/")

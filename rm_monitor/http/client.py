@@ -56,7 +56,9 @@ class Client:
             )
         self.clock = clock or Clock()
         self._breaker = Breaker(self.limits, self.clock)
-        self._wire = Wire(self.limits, self.key.sign)
+        # A proxy is asked for this machine's own servers only by mistake (HTTP_PROXY without NO_PROXY).
+        direct = parts.hostname if parts.hostname in _LOOPBACK else None
+        self._wire = Wire(self.limits, self.key.sign, direct=direct)
 
     def __repr__(self) -> str:
         return f"Client({self.url!r})"

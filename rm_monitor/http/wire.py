@@ -51,11 +51,20 @@ class Wire:
     Args:
         limits: Times and sizes.
         sign: Puts the key into a request.
+        direct: Host that is reached without a proxy, whatever the environment says; None: as it says.
         connections: Kept open at most.
     """
 
-    def __init__(self, limits: Limits, sign: Callable[[Any], Any], *, connections: int = 16) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        sign: Callable[[Any], Any],
+        *,
+        direct: str | None = None,
+        connections: int = 16,
+    ) -> None:
         self._limits = limits
+        self._proxies = None if direct is None else {"no_proxy": direct}
         self._session = requests.Session()
         self._session.auth = sign
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
@@ -88,6 +97,7 @@ class Wire:
                     headers=headers,
                     timeout=(min(limits.connect, within), min(limits.read, within)),
                     allow_redirects=False,
+                    proxies=self._proxies,
                     stream=True,
                 )
                 with contextlib.closing(response):
