@@ -8,10 +8,11 @@ from rm_monitor.words.console import alarm, line, news, opening, summary
 from rm_monitor.words.numbers import interval, is_share, label, number, points
 from rm_monitor.words.signals import note, notice
 from rm_monitor.words.sparkline import sparkline
-from rm_monitor.words.verdict import headline, reason, ties, todo, why
+from rm_monitor.words.verdict import confirmed, headline, reason, ties, todo, why
 
 __all__ = [
     "alarm",
+    "confirmed",
     "headline",
     "interval",
     "is_share",

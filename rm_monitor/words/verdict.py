@@ -9,7 +9,7 @@ from rm_monitor.types import Best, Verdict
 from rm_monitor.words.numbers import at_steps, interval, label, number, points
 from rm_monitor.words.signals import note
 
-__all__ = ["headline", "reason", "ties", "todo", "why"]
+__all__ = ["confirmed", "headline", "reason", "ties", "todo", "why"]
 
 
 _GRAVE = ("divergence", "second_opinion", "training_reward", "constant")
@@ -137,6 +137,23 @@ def todo(verdict: Verdict, best: Best | None) -> str:
         else f"Best so far: step {best.step}{where}."
     )
     return f"{start} {ties(best)}"
+
+
+def confirmed(best: Best, live: int, *, metric: str = "win_prob", answered: int = 0) -> str:
+    """What held-out prompts say of the best of a run that is over.
+
+    Example:
+        >>> from rm_monitor import Estimate
+        >>> found = Best(step=80, value=Estimate(0.631, 0.58, 0.68, 128), tied=(90,))
+        >>> confirmed(found, 90, answered=5).split("; ")[0]
+        'Best on held-out prompts: step 80, 63.1% (58.0 to 68.0, n 128), of the 5 that answered again'
+    """
+    said = "The run itself had said so too." if live == best.step else f"The run itself had said step {live}."
+    return (
+        f"Best on held-out prompts: step {best.step}, {number(best.value.value, metric)} "
+        f"({interval(best.value, metric)}), of the {answered} that answered again; the value is read where "
+        f"it was not chosen and is not flattering. {said} {ties(best)}"
+    )
 
 
 def ties(best: Best) -> str:
