@@ -279,11 +279,37 @@ def test_several_models_need_a_name():
     def two(path, body):
         return {"data": [{"id": "a"}, {"id": "b"}]}
 
-    with serve(two) as running:
-        with pytest.raises(GenerationError, match="pass model="):
-            ServerGenerator(running.url, limits=QUICK).generate(PROMPTS, GREEDY)
-        with pytest.raises(GenerationError, match="does not serve 'c'"):
-            ServerGenerator(running.url, limits=QUICK, model="c").generate(PROMPTS, GREEDY)
+    with serve(two) as running, pytest.raises(GenerationError, match="pass model="):
+        ServerGenerator(running.url, limits=QUICK).generate(PROMPTS, GREEDY)
+
+
+def test_a_named_model_need_not_be_listed(server):
+    generator = ServerGenerator(server.url, limits=QUICK, model="base")
+    expected = texts(generator.generate(PROMPTS, GREEDY))
+    listed = server.policy.v1_models
+    server.policy.v1_models = lambda body: (404, {})
+    try:
+        with pytest.raises(GenerationError, match="HTTP 404"):
+            ServerGenerator(server.url, limits=QUICK).generate(PROMPTS, GREEDY)
+        neutral = {"top_k": -1, "repetition_penalty": 1.0}  # such a server does not say what it is, either
+        named = ServerGenerator(server.url, limits=QUICK, model="base", extra=neutral)
+        assert texts(named.generate(PROMPTS, GREEDY)) == expected
+    finally:
+        server.policy.v1_models = listed
+    with pytest.raises(GenerationError, match="`other` does not exist"):
+        ServerGenerator(server.url, limits=QUICK, model="other").generate(PROMPTS, GREEDY)
+
+
+@pytest.mark.parametrize(
+    ("owner", "path"), [("vllm", "/v1/completions"), ("huggingface", "/v1/chat/completions")]
+)
+def test_token_ids_go_only_to_servers_that_take_them(owner, path, server, tiny_tokenizer, monkeypatch):
+    monkeypatch.setattr(server.policy, "owner", owner)  # transformers' own server refuses them
+    neutral = {"top_k": -1, "repetition_penalty": 1.0}
+    ServerGenerator(server.url, limits=QUICK, extra=neutral, tokenizer=tiny_tokenizer).generate(
+        PROMPTS, GREEDY
+    )
+    assert {asked for _, asked, _, _ in server.asked[-3:]} == {path}
 
 
 # --------------------------------------------------------------------------- with the monitor

@@ -12,7 +12,7 @@ from rm_monitor.errors import GenerationError
 from rm_monitor.generators.chat import prompt_ids
 from rm_monitor.generators.server import dialects
 from rm_monitor.generators.server.weights import Weights, in_words, unavailable, written
-from rm_monitor.http import Client, Clock, HTTPFailure, Limits, in_order
+from rm_monitor.http import BadReply, Client, Clock, HTTPFailure, Limits, in_order
 from rm_monitor.types import Completion, Progress, Prompt, Sampling
 
 __all__ = ["ServerGenerator"]
@@ -38,7 +38,8 @@ class ServerGenerator:
             is, and a model in training is refused: the curve would be of other weights.
         model: The name to ask for; None: the one the server lists, or the adapter that was loaded.
         render: Who turns a prompt into tokens. ``client``: the policy's tokenizer here, as in this process;
-            ``server``: the server's chat template; ``auto``: the client where a tokenizer is at hand.
+            ``server``: the server's chat template; ``auto``: the client where a tokenizer is at hand and the
+            server is of a kind that takes token ids (vLLM, SGLang, llama.cpp).
         tokenizer: The policy's, as an object or a folder, where no trainer gives one (`rm-monitor sweep`).
         key_env: Environment variable with the server's key.
         concurrency: Requests at a time.
@@ -134,7 +135,7 @@ class ServerGenerator:
         tokenizer = tokenizer if tokenizer is not None else self._own_tokenizer()
         rows = [_Row(prompt, sample) for prompt in prompts for sample in range(sampling.samples_per_prompt)]
         try:
-            served = dialects.served(self.client.get("/v1/models"))
+            served = self._served()
             name = self._name(served)
             bodies = self._bodies(rows, sampling, seed, tokenizer, served.owner, name)
             replies = in_order(
@@ -167,13 +168,17 @@ class ServerGenerator:
             self._on_the_way.cleanup()  # the one before: the server is done with it
         self._on_the_way = holder
 
+    def _served(self) -> dialects.Served:
+        try:
+            return dialects.served(self.client.get("/v1/models"))
+        except (BadReply, GenerationError):
+            if self._model is None:
+                raise
+            return dialects.Served((), "")  # a named model behind a server that lists none
+
     def _name(self, served: dialects.Served) -> str:
         wanted = self._loaded or self._model
-        if wanted is not None:
-            if wanted not in served.models:
-                raise GenerationError(
-                    f"{self.client.url} does not serve {wanted!r}; it serves {list(served.models[:8])}"
-                )
+        if wanted is not None:  # not every server lists all that it serves; one that lacks it says so itself
             return wanted
         if len(served.models) == 1 or self._by_checkpoint:
             return served.models[0]  # vLLM lists the base model before its adapters
@@ -191,7 +196,8 @@ class ServerGenerator:
     def _bodies(
         self, rows: Sequence[_Row], sampling: Sampling, seed: int, tokenizer: Any, owner: str, name: str
     ) -> list[tuple[str, dict[str, Any]]]:
-        here = self.render == "client" or (self.render == "auto" and tokenizer is not None)
+        takes_ids = tokenizer is not None and owner in dialects.NEUTRAL
+        here = self.render == "client" or (self.render == "auto" and takes_ids)
         if here and tokenizer is None:
             raise GenerationError("render='client' needs the policy's tokenizer: pass tokenizer=")
         common = {"model": name, **dialects.fields(sampling, owner)}
