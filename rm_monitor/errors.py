@@ -8,6 +8,7 @@
     |-- GenerationError            the checkpoint could not answer the prompts
     |-- StoreError                 a file of ours cannot be used
     |   `-- StoreLockedError       ... because another run is writing there
+    |-- NotFoundError              what was asked for is not there: a run, a step, a best checkpoint
     `-- UnsupportedSetupError      the distributed set-up cannot be served safely; the message has the way out
 
 Wrong arguments raise ``ValueError`` or ``TypeError`` where they are given: the message names the
@@ -16,6 +17,7 @@ argument, the rule, the value that was got, and the way out.
 
 __all__ = [
     "GenerationError",
+    "NotFoundError",
     "RMMonitorError",
     "ScorerError",
     "ScorerUnavailable",
@@ -47,6 +49,10 @@ class StoreError(RMMonitorError):
 
 class StoreLockedError(StoreError):
     """Another run is writing to the same directory."""
+
+
+class NotFoundError(RMMonitorError):
+    """What was asked for is not there: a run, a step, a best checkpoint. The command line exits 1."""
 
 
 class UnsupportedSetupError(RMMonitorError):

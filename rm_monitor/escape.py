@@ -21,6 +21,7 @@ __all__ = [
     "for_screen",
     "for_terminal",
     "of_error",
+    "prose",
     "redact",
     "visible",
 ]
@@ -137,6 +138,16 @@ def for_html(text: str) -> str:
         '&lt;b class=&quot;x&quot;&gt;'
     """
     return html.escape(visible(text), quote=True)
+
+
+def prose(text: str) -> str:
+    """A sentence of ours as HTML; what stands between backticks is shown as code.
+
+    Example:
+        >>> prose("Run `rm-monitor best <DIR>` & read on.")
+        'Run <code>rm-monitor best &lt;DIR&gt;</code> &amp; read on.'
+    """
+    return re.sub("`([^`]+)`", r"<code>\1</code>", for_html(text))
 
 
 def for_csv(text: str) -> str:

@@ -16,21 +16,25 @@ from rm_monitor.cli.cache import cache
 from rm_monitor.cli.compare import compare
 from rm_monitor.cli.demo import demo
 from rm_monitor.cli.doctor import doctor
+from rm_monitor.cli.report import report
 from rm_monitor.cli.score import score
 from rm_monitor.cli.sweep import sweep
 from rm_monitor.cli.watch import watch
 
-__all__ = ["app", "best", "cache", "compare", "demo", "doctor", "main", "score", "sweep", "watch"]
+__all__ = ["app", "best", "cache", "compare", "demo", "doctor", "main", "report", "score", "sweep", "watch"]
 
 
 def main() -> None:
     """Entry point of ``rm-monitor`` and ``python -m rm_monitor``: a wrong argument is one line, exit 2."""
-    from rm_monitor.errors import RMMonitorError  # noqa: PLC0415  only when a command is run
+    from rm_monitor.errors import NotFoundError, RMMonitorError  # noqa: PLC0415  only when a command is run
 
     try:
         app()
     except BrokenPipeError:  # the reader has seen enough: `rm-monitor compare A B | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except NotFoundError as problem:
+        echo(f"rm-monitor: {problem}", err=True)
+        sys.exit(1)
     except (ValueError, TypeError, OSError, ImportError, RMMonitorError) as problem:
         echo(f"rm-monitor: {problem}", err=True)
         sys.exit(2)

@@ -16,15 +16,22 @@ __all__ = ["compare"]
 @app.command()
 def compare(
     a: Annotated[
-        str, typer.Argument(help="A step, RUN:STEP, a run (its latest step) or a file of completions.")
+        str,
+        typer.Argument(
+            help="A step, best, RUN:STEP, a run (its latest step), or completions: FILE or FILE:COLUMN."
+        ),
     ],
     b: Annotated[str, typer.Argument(help="What it is compared with, likewise.")],
     run: Annotated[Path, typer.Option(help="The run that bare steps belong to.")] = Path(),
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """How much better B is than A, prompt by prompt: the change with its interval, and what flipped."""
+    """How much better B is than A, prompt by prompt: the change with its interval, and what flipped.
+
+    Exit 0: fine. 1: B is measurably worse than A, or one is not there. 2: wrong use, or it failed.
+    """
     from rm_monitor.runs import compare as compare_runs  # noqa: PLC0415
 
     report = compare_runs(a, b, run=run, config=config)
     echo(json.dumps(report.as_dict()) if as_json else str(report))
+    raise typer.Exit(1 if report.is_worse else 0)

@@ -15,17 +15,19 @@ __all__ = ["score"]
 
 @app.command()
 def score(
-    completions: Annotated[Path, typer.Argument(help="JSONL of completions: prompt or id, completion.")],
+    completions: Annotated[
+        str, typer.Argument(help="FILE of rows with a prompt or id and a completion; or FILE:COLUMN.")
+    ],
     config: Annotated[Path, typer.Option(help="YAML file with the settings of RewardMonitor.")],
     as_json: Json = False,
 ) -> None:
     """Judge a file of completions against references; no model is needed."""
+    from rm_monitor.report.plain import plain  # noqa: PLC0415  each command pays for itself only
     from rm_monitor.runs import score_file  # noqa: PLC0415
 
-    point = score_file(completions, config)
-    rows = {name: list(e) for name, e in point.metrics.items()}
+    point, _ = score_file(completions, config)
     if as_json:
-        echo(json.dumps(rows))
+        echo(json.dumps({name: plain(e) for name, e in point.metrics.items()}, allow_nan=False))
         return
-    for name, (value, low, high, n) in rows.items():
+    for name, (value, low, high, n) in point.metrics.items():
         echo(f"{name:28} {value:9.4f}   {low:9.4f} to {high:9.4f}   n {n}")

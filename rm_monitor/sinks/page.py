@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import os
+import json
 from pathlib import Path
 
+from rm_monitor import files
+from rm_monitor.report.facts import facts
 from rm_monitor.report.page import RunView, page
+from rm_monitor.stores.history import History
 from rm_monitor.types import Table, Update
 
 __all__ = ["PageSink"]
@@ -18,28 +21,39 @@ class PageSink:
         self._tables: dict[int, Table] = {}
 
     def show(self, update: Update) -> None:
-        """Replace ``report.html`` atomically."""
+        """Replace ``report.html`` atomically: a reader who reloads sees the old page or the new one."""
         if not update.output_dir:
             return
-        best = update.verdict.best.step if update.verdict.best is not None else None
-        keep = {best, update.point.step}
-        if update.table is not None:
-            self._tables[update.point.step] = update.table
-        elif self._tables:
-            keep.add(max(self._tables))
-        self._tables = {step: table for step, table in self._tables.items() if step in keep}
-        path = Path(update.output_dir) / "report.html"
+        folder = Path(update.output_dir)
         view = RunView(
-            name=path.parent.parent.name,
+            name=folder.resolve().parent.name,
             metric=update.metric,
             curve=update.curve,
             verdict=update.verdict,
             best=update.best,
             prompts=update.prompts,
             references=update.references,
-            tables=self._tables,
-            facts=update.run,
+            tables=self._remember(update),
+            facts=_facts(folder) or update.run,
         )
-        temporary = path.with_name(".report.html.tmp")
-        temporary.write_text(page(view), encoding="utf-8", newline="\n")
-        os.replace(temporary, path)
+        files.replace(folder / "report.html", page(view))
+
+    def _remember(self, update: Update) -> dict[int, Table]:
+        """The tables of the best and the latest; after a resume the best's is read from disk, once."""
+        if update.table is not None:
+            self._tables[update.point.step] = update.table
+        best = update.verdict.best.step if update.verdict.best is not None else None
+        if best is not None and best not in self._tables:
+            table = History.read_table(Path(update.output_dir), best)
+            if table is not None:
+                self._tables[best] = table
+        latest = max((p.step for p in update.curve if p.values and p.step in self._tables), default=None)
+        self._tables = {step: t for step, t in self._tables.items() if step in (best, latest)}
+        return self._tables
+
+
+def _facts(folder: Path) -> dict[str, str]:
+    try:
+        return facts(json.loads((folder / "manifest.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return {}

@@ -7,11 +7,11 @@ answers laid side by side, on a machine that has neither the data set nor the re
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rm_monitor import files
 from rm_monitor.types import Completion, Prompt, ReferenceSet
 
 __all__ = ["read_texts", "write_texts"]
@@ -27,13 +27,11 @@ def write_texts(folder: str | Path, prompts: Sequence[Prompt], references: Seque
         prompts: ``n`` prompts.
         references: Reference sets, each in prompt order.
     """
-    path = Path(folder) / FILE
-    temporary = path.with_name(f".{FILE}.tmp")
-    with temporary.open("w", encoding="ascii", newline="\n") as file:
-        for i, prompt in enumerate(prompts):
-            texts = {r.name: r.completions[i].text for r in references}
-            file.write(json.dumps(_row(prompt, texts), ensure_ascii=True) + "\n")
-    os.replace(temporary, path)
+    lines = (
+        json.dumps(_row(prompt, {r.name: r.completions[i].text for r in references}), ensure_ascii=True)
+        for i, prompt in enumerate(prompts)
+    )
+    files.replace(Path(folder) / FILE, "".join(f"{line}\n" for line in lines))
 
 
 def read_texts(folder: str | Path) -> tuple[tuple[Prompt, ...], tuple[ReferenceSet, ...]]:

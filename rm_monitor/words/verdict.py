@@ -136,7 +136,10 @@ def todo(verdict: Verdict, best: Best | None) -> str:
         if verdict.state == "degraded"
         else f"Best so far: step {best.step}{where}."
     )
-    return f"{start} {ties(best)}"
+    if verdict.looks < 2:
+        return start
+    top = verdict.best  # of all that was judged, while `best` was chosen among what lies on disk
+    return f"{start} {ties(top if top is not None and top.step == best.step else best)}"
 
 
 def confirmed(best: Best, live: int, *, metric: str = "win_prob", answered: int = 0) -> str:

@@ -53,7 +53,7 @@ def test_ten_megabytes_of_text_fit_everywhere_they_are_shown():
 @pytest.mark.parametrize(
     ("place", "target"),
     [
-        ("page", "rm_monitor.report.page.for_html"),
+        ("page", "rm_monitor.report.sections.answers.for_html"),
         ("card", "rm_monitor.report.card.for_html"),
         ("terminal", "rm_monitor.sinks.console.for_screen"),
         ("log", "rm_monitor.escape.for_screen"),

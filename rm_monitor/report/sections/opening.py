@@ -1,0 +1,51 @@
+"""The verdict: state and claim, why, what to do; then what one should know when believing it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rm_monitor import words
+from rm_monitor.escape import for_html, prose
+from rm_monitor.report.view import RunView
+from rm_monitor.words import page as sentences
+
+__all__ = ["MARKS", "mark", "opening"]
+
+MARKS = {
+    "degraded": "▼",
+    "warned": "▽",
+    "improving": "★",
+    "steady": "●",
+    "recovered": "○",
+    "unknown": "×",
+    "saturated": "…",
+    "undecided": "…",
+}
+
+
+def mark(run: RunView) -> str:
+    """The state's shape."""
+    return MARKS.get(run.verdict.state, "●")
+
+
+def opening(run: RunView, *, first: bool = True) -> Iterator[str]:
+    """The box on top.
+
+    Args:
+        run: The run.
+        first: Its claim is the page's heading; of further runs it is one level below.
+    """
+    verdict, metric = run.verdict, run.metric
+    state, claim = sentences.split(words.headline(verdict))
+    level = "h1" if first else "h2"
+    yield f'<div class="verdict {verdict.state}">'
+    yield f'<{level} class="claim"><span class="st">{mark(run)} {for_html(state)}</span> {for_html(claim)}</{level}>'
+    why = words.why(verdict, metric=metric)
+    if why:
+        yield f"<p>{prose(why)}</p>"
+    yield f'<p class="do">{for_html(words.todo(verdict, run.best))}</p></div>'
+    yield from (f'<p class="signal">{prose(text)}</p>' for text in _signals(run))
+
+
+def _signals(run: RunView) -> Iterator[str]:
+    yield from (words.note(signal, metric=run.metric) for signal in run.verdict.signals)

@@ -1,0 +1,17 @@
+"""Reading runs from disk: the best of one, two points side by side, a file of completions judged, a page."""
+
+from rm_monitor.runs.best import best_of
+from rm_monitor.runs.compare import Comparison, compare, compare_points
+from rm_monitor.runs.read import Run, folder_of, read_run
+from rm_monitor.runs.score import score_file
+
+__all__ = [
+    "Comparison",
+    "Run",
+    "best_of",
+    "compare",
+    "compare_points",
+    "folder_of",
+    "read_run",
+    "score_file",
+]

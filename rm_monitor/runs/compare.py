@@ -1,0 +1,244 @@
+"""Two points on the same prompts: steps, runs, or files of completions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rm_monitor import evaluate, stats, words
+from rm_monitor.errors import NotFoundError
+from rm_monitor.report.plain import plain
+from rm_monitor.runs.read import read_run
+from rm_monitor.runs.score import score_file
+from rm_monitor.types import Estimate, EvalPoint, FloatArray, Prompt
+from rm_monitor.words import page as sentences
+
+__all__ = ["Comparison", "compare", "compare_points"]
+
+_SHOWN = ("win_prob", "win_rate", "reward", "length")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Two points on the same prompts: B minus A.
+
+    Attributes:
+        a: What A is.
+        b: What B is.
+        metric: The headline metric.
+        before: Metric -> its value at A.
+        after: Metric -> its value at B.
+        change: Metric -> paired change with its interval.
+        head_to_head: Share of prompts on which B's answer has the higher reward, ties half; None where a
+            preference model gave no rewards.
+        better: Prompts on which B's answer has the higher reward (or outcome).
+        worse: Prompts on which A's has.
+        same: Prompts on which neither has.
+        lost: Ids of the prompts that A won against the reference and B lost, largest fall first.
+        gained: Ids of the prompts that A lost and B won, largest gain first.
+        tags: Tag -> paired change of the headline metric, worst first.
+    """
+
+    a: str
+    b: str
+    metric: str
+    before: dict[str, Estimate]
+    after: dict[str, Estimate]
+    change: dict[str, Estimate]
+    head_to_head: Estimate | None
+    better: int
+    worse: int
+    same: int
+    lost: tuple[str, ...] = ()
+    gained: tuple[str, ...] = ()
+    tags: dict[str, Estimate] = field(default_factory=dict)
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether B is measurably worse: the whole interval of the headline's change lies below 0."""
+        return self.change[self.metric].high < 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; unknown numbers are null."""
+        return {
+            "a": self.a,
+            "b": self.b,
+            "metric": self.metric,
+            "worse_than_a": self.is_worse,
+            "before": _plain(self.before),
+            "after": _plain(self.after),
+            "change": _plain(self.change),
+            "head_to_head": None if self.head_to_head is None else plain(self.head_to_head),
+            "better": self.better,
+            "worse": self.worse,
+            "same": self.same,
+            "lost": list(self.lost),
+            "gained": list(self.gained),
+            "tags": _plain(self.tags),
+        }
+
+    def __str__(self) -> str:
+        lines = [f"A: {self.a}", f"B: {self.b}", ""]
+        for name, e in self.change.items():
+            before, after = (words.number(x[name].value, name) for x in (self.before, self.after))
+            lines.append(
+                f"  {name:10} {before:>8} -> {after:<8}  {sentences.difference(e, name, 'B minus A')}"
+            )
+        if self.head_to_head is not None:
+            share = words.number(self.head_to_head.value)
+            lines.append(f"  B beats A on {share} ({words.interval(self.head_to_head)})")
+        lines.append(f"  by prompt: {self.better} better, {self.worse} worse, {self.same} the same")
+        lines += [_flips("won against the reference and lost now", self.lost)] if self.lost else []
+        lines += [_flips("lost against the reference and won now", self.gained)] if self.gained else []
+        if self.tags:
+            lines.append(f"  {self.metric} by tag, worst first:")
+            lines += [
+                f"    {tag}: {sentences.difference(e, self.metric, 'B minus A')}"
+                for tag, e in self.tags.items()
+            ]
+        return "\n".join([*lines, "", self._conclusion()])
+
+    def _conclusion(self) -> str:
+        e, name = self.change[self.metric], words.label(self.metric)
+        size = words.points(e.value, self.metric)
+        if e.high < 0:
+            return f"B is worse than A: the {name} is {size} lower."
+        if e.low > 0:
+            return f"B is better than A: the {name} is {size} higher."
+        return "B cannot be told from A with these prompts."
+
+
+class _Found(NamedTuple):
+    point: EvalPoint
+    prompts: Sequence[Prompt]
+
+
+def compare(a: str, b: str, *, run: str | Path = ".", config: str | Path | None = None) -> Comparison:
+    """Compare two points of runs, or two files of completions.
+
+    Args:
+        a: A step of ``run``, ``RUN:STEP``, ``best``, a run (its latest point), or a file of completions
+            (``FILE``, or ``FILE:COLUMN`` for a file with several).
+        b: Likewise.
+        run: The run that bare steps belong to.
+        config: YAML settings; needed to score files of completions.
+
+    Raises:
+        NotFoundError: If a run or a step is not there.
+        ValueError: If the two were not measured alike.
+    """
+    first, second = (_find(text, Path(run), config) for text in (a, b))
+    if first.point.segment != second.point.segment:
+        raise ValueError(
+            f"{a} and {b} were measured with different prompts, references, reward models or sampling: "
+            "they cannot be compared"
+        )
+    return compare_points(first.point, second.point, names=(a, b), prompts=second.prompts)
+
+
+def compare_points(
+    a: EvalPoint, b: EvalPoint, *, names: tuple[str, str], prompts: Sequence[Prompt] = ()
+) -> Comparison:
+    """B minus A for two points of one segment.
+
+    Args:
+        a: The earlier, or the one to beat.
+        b: The other.
+        names: What to call them.
+        prompts: In prompt order, for tags and clusters; empty where they are not known.
+
+    Raises:
+        ValueError: If the two hold no common metric, or not the same prompts.
+    """
+    shown = [m for m in _SHOWN if m in a.values and m in b.values]
+    metric = next((m for m in ("win_prob", "win_rate", "reward") if m in shown), None)
+    if metric is None:
+        raise ValueError(f"{names[0]} and {names[1]} hold no common metric of {_SHOWN}")
+    if a.prompt_ids != b.prompt_ids:
+        raise ValueError(f"{names[0]} and {names[1]} do not answer the same prompts")
+    known = prompts if len(prompts) == len(b.values[metric]) else ()
+    clusters = evaluate.clusters(known)
+    change = {m: stats.paired_change(a.values[m], b.values[m], clusters=clusters) for m in shown}
+    deciding = "reward" if "reward" in shown else metric
+    difference = b.values[deciding] - a.values[deciding]
+    head = stats.win_rate(difference, clusters=clusters) if deciding == "reward" else None
+    return Comparison(
+        a=names[0],
+        b=names[1],
+        metric=metric,
+        before={m: a.metrics[m] for m in shown},
+        after={m: b.metrics[m] for m in shown},
+        change=change,
+        head_to_head=head,
+        better=int((difference > 0).sum()),
+        worse=int((difference < 0).sum()),
+        same=int((difference == 0).sum()),
+        lost=_flipped(a, b, difference),
+        gained=_flipped(b, a, -difference),
+        tags=_by_tag(a, b, metric, known),
+    )
+
+
+def _flipped(won: EvalPoint, lost: EvalPoint, difference: FloatArray) -> tuple[str, ...]:
+    """Prompts won at the first and lost at the second, the largest fall first."""
+    if "win_rate" not in won.values or not won.prompt_ids:
+        return ()
+    rows = np.flatnonzero((won.values["win_rate"] > 0.5) & (lost.values["win_rate"] < 0.5))
+    return tuple(won.prompt_ids[i] for i in sorted(rows, key=lambda i: (difference[i], i)))
+
+
+def _by_tag(a: EvalPoint, b: EvalPoint, metric: str, prompts: Sequence[Prompt]) -> dict[str, Estimate]:
+    labels = evaluate.clusters(prompts)
+    found: dict[str, Estimate] = {}
+    for tag in sorted({tag for prompt in prompts for tag in prompt.tags}):
+        rows = np.array([tag in prompt.tags for prompt in prompts])
+        part = None if labels is None else labels[rows]
+        found[tag] = stats.paired_change(a.values[metric][rows], b.values[metric][rows], clusters=part)
+    return dict(sorted(found.items(), key=lambda item: (np.isnan(item[1].value), item[1].value, item[0])))
+
+
+def _find(text: str, run: Path, config: str | Path | None) -> _Found:
+    path, _, after = text.rpartition(":")
+    if Path(text).is_file() or (path and Path(path).is_file()):
+        if config is None:
+            raise ValueError(f"{text} is a file of completions: pass --config to say what judges it")
+        return _Found(*score_file(text, config))
+    if text.isdigit() or text == "best":
+        return _at(run, text)
+    if path and (after.isdigit() or after == "best"):
+        return _at(Path(path), after)
+    if Path(text).is_dir():
+        return _at(Path(text), "")
+    raise NotFoundError(f"{text!r} is no step, no RUN:STEP, no run and no file")
+
+
+def _at(folder: Path, step: str) -> _Found:
+    """A step of a run; ``best``; or, for an empty text, its latest point."""
+    run = read_run(folder)
+    points = [p for p in run.curve if p.values]
+    if not points:
+        raise NotFoundError(f"no evaluation of {folder} has numbers")
+    if step == "best":
+        if run.verdict.best is None:
+            raise NotFoundError(f"{folder} has no best step yet")
+        step = str(run.verdict.best.step)
+    for point in points:
+        if not step or point.step == int(step):
+            found = point if step else points[-1]
+            return _Found(found, run.prompts)
+    raise NotFoundError(
+        f"step {step} of {folder} was not judged; the judged steps are {[p.step for p in points]}"
+    )
+
+
+def _flips(what: str, ids: Sequence[str]) -> str:
+    shown = ", ".join(ids[:8])
+    return f"  {what}: {len(ids)} ({shown}{', ...' if len(ids) > 8 else ''})"
+
+
+def _plain(estimates: dict[str, Estimate]) -> dict[str, Any]:
+    return {name: plain(e) for name, e in estimates.items()}

@@ -1,0 +1,170 @@
+"""A run as its folder tells it: curve, verdict, best, prompts, references. Nothing is written or locked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from rm_monitor import evaluate, words
+from rm_monitor.errors import NotFoundError
+from rm_monitor.keeper import Keeper
+from rm_monitor.monitor import FOLDER
+from rm_monitor.report.facts import facts
+from rm_monitor.report.view import RunView
+from rm_monitor.stores.history import History
+from rm_monitor.stores.texts import read_texts
+from rm_monitor.types import Best, Estimate, EvalPoint, Prompt, ReferenceSet, Table, Verdict
+from rm_monitor.verdict import judge
+
+__all__ = ["Run", "folder_of", "read_run"]
+
+_RULES = ("horizon", "min_drop", "tolerance", "temperature", "seed")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What a run's folder holds.
+
+    Attributes:
+        folder: ``<output_dir>/_rm_monitor``.
+        metric: The headline metric.
+        curve: Points in order of step, with the checkpoints that lie on disk now.
+        verdict: What the curve says, by the rules of the run.
+        best: The best checkpoint on disk; None if none is kept.
+        prompts: In prompt order; empty for a run that kept none.
+        references: Reference sets; likewise.
+        manifest: What the numbers depend on.
+    """
+
+    folder: Path
+    metric: str
+    curve: tuple[EvalPoint, ...]
+    verdict: Verdict
+    best: Best | None
+    prompts: tuple[Prompt, ...] = ()
+    references: tuple[ReferenceSet, ...] = ()
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Of the run: its output directory."""
+        return self.folder.resolve().parent.name
+
+    def table(self, step: int) -> Table | None:
+        """Completions of an evaluation."""
+        return History.read_table(self.folder, step)
+
+    def view(self, *, name: str | None = None, sides: tuple[int, int] | None = None) -> RunView:
+        """As a page shows it.
+
+        Args:
+            name: None: the name of its output directory.
+            sides: The two steps whose answers are laid side by side; None: the best and the latest.
+
+        Raises:
+            NotFoundError: If a step of ``sides`` was not judged.
+        """
+        for step in sides or ():
+            if all(p.step != step or not p.values for p in self.curve):
+                judged = [p.step for p in self.curve if p.values]
+                raise NotFoundError(
+                    f"step {step} was not judged; the judged steps of {self.name} are {judged}"
+                )
+        steps = sides or self._usual()
+        tables = {step: self.table(step) for step in steps}
+        return RunView(
+            name=name or self.name,
+            metric=self.metric,
+            curve=self.curve,
+            verdict=self.verdict,
+            best=self.best,
+            prompts=self.prompts,
+            references=self.references[0] if self.references else None,
+            tables={step: table for step, table in tables.items() if table is not None},
+            sides=sides,
+            facts=facts(self.manifest),
+        )
+
+    def _usual(self) -> list[int]:
+        """The best and the latest with answers."""
+        known = [p.step for p in self.curve if p.values]
+        best = [] if self.verdict.best is None else [self.verdict.best.step]
+        return sorted({*best, *known[-1:]})
+
+
+def folder_of(path: str | Path) -> Path:
+    """The ``_rm_monitor`` folder of a run's ``output_dir``, or the folder itself."""
+    path = Path(path)
+    return path if path.name == FOLDER else path / FOLDER
+
+
+def read_run(path: str | Path) -> Run:
+    """Read a run beside which a job may still be writing.
+
+    Args:
+        path: Its ``output_dir``, or its ``_rm_monitor`` folder.
+
+    Raises:
+        NotFoundError: If there is no run.
+    """
+    folder = folder_of(path)
+    if not (folder / "history.jsonl").is_file():
+        raise NotFoundError(f"no run in {path}: {folder / 'history.jsonl'} does not exist")
+    manifest = _json(folder / "manifest.json")
+    rules = manifest.get("rules", {})
+    curve = History.read(folder)
+    metric = rules.get("metric") or manifest.get("comparable", {}).get("metric") or _headline(curve)
+    prompts, references = read_texts(folder)
+    keeper = Keeper(folder)
+    available = keeper.available()
+    points = tuple(replace(p, checkpoint=str(available[p.step])) if p.step in available else p for p in curve)
+    clusters = evaluate.clusters(prompts) if len(prompts) == _size(points, metric) else None
+    given = {name: rules[name] for name in _RULES if name in rules}
+    verdict = judge(points, metric=metric, clusters=clusters, **given)
+    return Run(
+        folder=folder,
+        metric=metric,
+        curve=points,
+        verdict=replace(verdict, reason=words.reason(verdict, metric=metric)),
+        best=_best(keeper),
+        prompts=prompts,
+        references=references,
+        manifest=manifest,
+    )
+
+
+def _best(keeper: Keeper) -> Best | None:
+    """What ``best.json`` says, as long as its weights are whole."""
+    marked, kept = keeper.best(), keeper.facts()
+    if marked is None or not {"value", "low", "high", "n"} <= kept.keys():
+        return None
+    value = Estimate(float(kept["value"]), float(kept["low"]), float(kept["high"]), int(kept["n"]))
+    return Best(
+        step=marked[0],
+        value=value,
+        checkpoint=str(marked[1]),
+        p_best=float(kept.get("p_best", "nan")),
+        tied=tuple(kept.get("tied", ())),
+    )
+
+
+def _headline(curve: Sequence[EvalPoint]) -> str:
+    """For a run whose manifest is gone."""
+    names = {name for point in curve for name in point.metrics}
+    return next((m for m in ("win_prob", "win_rate") if m in names), "reward")
+
+
+def _size(curve: Sequence[EvalPoint], metric: str) -> int:
+    sizes = [len(p.values[metric]) for p in curve if metric in p.values]
+    return sizes[-1] if sizes else 0
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
