@@ -184,6 +184,10 @@ def _folder(source: str | Path, revision: str | None) -> Path:
                 f"`revision` names a commit of a hub model, but {str(source)!r} is a folder here"
             )
         return path.resolve()
+    if path.suffix == ".gguf" and path.is_file():
+        from rm_monitor.scorers.gguf import unpacked  # noqa: PLC0415  few need it
+
+        return unpacked(path.resolve())
     if path.is_absolute() or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", str(source)):
         raise ScorerError(f"there is no folder {str(source)!r}, and it is not a hub id (owner/name) either")
     from huggingface_hub import snapshot_download  # noqa: PLC0415  a local folder needs no hub client
@@ -206,6 +210,11 @@ def _commit(folder: Path) -> str | None:
 
 
 def _no_weights(name: str, folder: Path) -> str:
+    packed = sorted(p.name for p in folder.glob("*.gguf"))
+    if packed:
+        return (
+            f"{name!r} has its weights in GGUF: give the path of one of its files ({', '.join(packed[:3])})"
+        )
     pickles = sorted(p.name for p in folder.iterdir() if p.suffix in {".bin", ".pt", ".pth", ".pkl", ".ckpt"})
     if pickles:
         return (

@@ -7,10 +7,10 @@ P(b beats a) must add up to one (Guo et al. 2017, arXiv 1706.04599, for one para
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import brentq
 from scipy.special import expit
 
 from rm_monitor.stats.compare import check_temperature
@@ -146,14 +146,22 @@ def _fit(margin: FloatArray) -> tuple[float, float, float]:
     def slope(b: float) -> float:
         return float((m * expit(-b * m)).sum())  # of the log-likelihood: falls in b, and 0 at its top
 
-    top = brentq(slope, _FLATTEST, _STEEPEST)
+    top = _zero(lambda b: -slope(b), _FLATTEST, _STEEPEST)
 
     def beyond(b: float) -> float:
         return 2 * (loss(b) - loss(top)) - _CHI2
 
-    steep = brentq(beyond, top, _STEEPEST) if beyond(_STEEPEST) > 0 else np.inf
-    flat = brentq(beyond, 0.0, top) if beyond(0.0) > 0 else 0.0
+    steep = _zero(beyond, top, _STEEPEST) if beyond(_STEEPEST) > 0 else np.inf
+    flat = _zero(lambda b: -beyond(b), _FLATTEST, top) if beyond(0.0) > 0 else 0.0
     return size / top, size / steep, size / flat if flat > 0 else float("inf")
+
+
+def _zero(rising: Callable[[float], float], low: float, high: float) -> float:
+    """Where a function that is negative at ``low`` and positive at ``high``, both above 0, is 0."""
+    for _ in range(100):
+        middle = float(np.sqrt(low * high))
+        low, high = (low, middle) if rising(middle) > 0 else (middle, high)
+    return low
 
 
 def _divide(margin: FloatArray, temperature: float) -> FloatArray:

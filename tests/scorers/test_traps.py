@@ -101,6 +101,32 @@ def test_f02_where_the_end_token_is_the_padding_token_the_place_that_is_read_is_
     assert any("padding token" in note for note in scorer.describe().notes) == (pooling != "mask")
 
 
+def test_f02_the_padding_token_of_a_model_with_several_parts_is_that_of_its_text(tmp_path):
+    """transformers reads ``text_config.pad_token_id``, whatever the outer config says."""
+    from transformers import Gemma3Config, Gemma3ForSequenceClassification
+
+    tokenizer = make_tokenizer(NO_NEWLINE, pad="<|im_end|>", eos="<|im_end|>")
+    text = {
+        "vocab_size": len(tokenizer), "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 512,
+        "pad_token_id": tokenizer.pad_token_id, "sliding_window": 32,
+    }  # fmt: skip
+    vision = {
+        "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "image_size": 16, "patch_size": 8,
+    }  # fmt: skip
+    config = Gemma3Config(
+        text_config=text, vision_config=vision, mm_tokens_per_image=1, num_labels=1, pad_token_id=0
+    )
+    model = scaled(lambda: Gemma3ForSequenceClassification(config), by=2.0)
+    scorer = load_scorer(save(tmp_path, model, tokenizer))
+    prompts, completions = answers(TEXTS)
+    for c, reward in zip(completions, scorer.score(prompts, completions).reward, strict=True):
+        ids = scorer.formatter.render(prompts[0], c.text).ids
+        assert reward == pytest.approx(as_transformers_does(model, ids), abs=5e-5)
+    assert any("padding token" in note for note in scorer.describe().notes)
+
+
 def test_f03_padding_on_the_left_does_not_move_learned_positions(tmp_path):
     from transformers import GPT2Config, GPT2ForSequenceClassification
 
