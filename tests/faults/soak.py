@@ -42,10 +42,7 @@ def evaluations(number: int) -> dict[str, float]:
         )
         monitor = RewardMonitor(
             load_scorer(tiny.reward_model),
-            [
-                f"count from {word} to nine"
-                for word in "one two three four five six seven eight".split()[:PROMPTS]
-            ],
+            [f"count from {i} to nine" for i in range(PROMPTS)],
             every=1,
             output_dir=Path(temporary) / "run",
             sampling=Sampling(max_new_tokens=3),
@@ -102,8 +99,8 @@ def campaign() -> Iterator[tuple[str, str, str]]:
     fine = not grown["files"] and not grown["threads"] and grown["bytes each"] < BOUND
     got = "no growth in memory, files, threads" if fine else "growth"
     got += (
-        f": {grown['files']:+.0f} files, {grown['threads']:+.0f} threads, {grown['bytes each'] / 1000:.1f} kB of python "
-        f"memory an evaluation (the curve itself), {grown['rss each'] / 1000:.1f} kB of the process; "
+        f": {grown['files']:+.0f} files, {grown['threads']:+.0f} threads, {grown['bytes each'] / 1000:.1f} kB of "
+        f"python's memory an evaluation (the curve itself), {grown['rss each'] / 1000:.1f} kB of the process; "
         f"{grown['first']:.2f} s the first, {grown['last']:.2f} s the last"
     )
     yield "soak: 500 evaluations in one process", "no growth in memory, files, threads", got

@@ -10,7 +10,7 @@ from tests.faults import kills, soak
 
 @pytest.mark.parametrize(
     ("kind", "number"),
-    [(kills.writing, 12), (kills.pinning, 12), (kills.evaluating, 5)],
+    [(kills.writing, 12), (kills.pinning, 12), (kills.evaluating, 3)],
     ids=lambda x: str(x),
 )
 def test_nothing_acknowledged_is_lost_by_a_kill_and_the_best_loads(kind, number):
@@ -29,7 +29,7 @@ def test_the_kill_campaign_would_notice_a_row_that_is_told_before_it_is_written(
 
 
 def test_evaluations_leave_no_memory_files_or_threads_behind():
-    grown = soak.evaluations(60)
+    grown = soak.evaluations(20)
     assert grown["files"] == 0
     assert grown["threads"] == 0
     assert grown["bytes each"] < soak.BOUND
