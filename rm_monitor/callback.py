@@ -41,6 +41,7 @@ class RewardMonitorCallback(TrainerCallback):
             case.
         stop_on_degradation: Stop training when the alarm was raised in two evaluations in a row.
         baseline: Judge the untrained weights at step 0.
+        examine: Look for the prompts and references in the training set, at the start.
 
     Example:
         >>> monitor = RewardMonitor(lambda p, c: [0.0] * len(c), ["Hi"], references=["Hello"])
@@ -55,6 +56,7 @@ class RewardMonitorCallback(TrainerCallback):
         select_best: SelectBest = "auto",
         stop_on_degradation: bool = False,
         baseline: bool = True,
+        examine: bool = True,
     ) -> None:
         if select_best not in ("auto", True, False):
             raise ValueError(f"`select_best` must be 'auto', True or False, got {select_best!r}")
@@ -62,6 +64,7 @@ class RewardMonitorCallback(TrainerCallback):
         self.select_best = select_best
         self.stop_on_degradation = stop_on_degradation
         self.baseline = baseline
+        self.examine = examine
         self._steers = False
         self._judged: int | None = None
 
@@ -76,6 +79,9 @@ class RewardMonitorCallback(TrainerCallback):
             default_report_to=tuple(args.report_to or ()),
             horizon=_horizon(self.monitor, args, state, baseline=self.baseline),
         )
+        dataset = getattr(kwargs.get("train_dataloader"), "dataset", None)
+        if self.examine and dataset is not None:
+            self.monitor.examine(dataset, _tokenizer(kwargs))
         self.monitor.note(state.global_step, {}, args)
         for logs in state.log_history:
             self.monitor.note(logs.get("step", 0), logs)
@@ -143,7 +149,7 @@ class RewardMonitorCallback(TrainerCallback):
     def _judge(self, args: Any, state: Any, control: Any, kwargs: dict[str, Any]) -> None:
         """Evaluate once a step, and steer the Trainer by what was found."""
         step = state.global_step
-        tokenizer = kwargs.get("processing_class") or kwargs.get("tokenizer")
+        tokenizer = _tokenizer(kwargs)
         self._judged = step
         point = self.monitor.evaluate(
             kwargs.get("model"),
@@ -234,6 +240,10 @@ class RewardMonitorCallback(TrainerCallback):
         state.best_metric = float(best.value.value)
         state.best_global_step = best.step
         state.best_model_checkpoint = str(where)
+
+
+def _tokenizer(kwargs: dict[str, Any]) -> Any:
+    return kwargs.get("processing_class") or kwargs.get("tokenizer")
 
 
 def _asked(args: Any) -> str:

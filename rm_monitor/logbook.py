@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from rm_monitor import evaluate, words
+from rm_monitor import contamination, evaluate, words
+from rm_monitor.contamination import Contamination
 from rm_monitor.fresh import FreshAnswers
 from rm_monitor.length_control import LengthControl, length_control
 from rm_monitor.manifest import segment_id
-from rm_monitor.measurer import Measured, Measurer
+from rm_monitor.measurer import INITIAL, Measured, Measurer
 from rm_monitor.selection import Selection
 from rm_monitor.signals import Watch
 from rm_monitor.stores.history import History
@@ -91,7 +95,8 @@ class Logbook:
         watch: Watch | None = None,
         fresh: FreshAnswers | None = None,
     ) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        with suppress(OSError):  # a disk that refuses: the history says so, and waits for it
+            folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.rules = rules
         self.points: list[EvalPoint] = []
@@ -114,6 +119,8 @@ class Logbook:
             seed=rules.seed,
         )
         self._attempt = 0
+        self._trained_on: Contamination | None = None
+        self._written_of: Contamination | None = None  # what the manifest says
         self.segment = ""
 
     def open(self, resume_step: int | None, output_dir: Path) -> None:
@@ -125,7 +132,10 @@ class Logbook:
         if self._fresh is not None:
             self._fresh.begin(self._judged_by(), {p.step for p in self.points})
         if self.points:
-            self.verdict = self._judged()
+            try:
+                self.verdict = self._judged()
+            except Exception as problem:
+                self._complain("verdict", "no verdict on the curve so far", problem)
             self.keep()
         self._news()  # what an earlier process told, and what is said at the start
 
@@ -194,6 +204,29 @@ class Logbook:
         """Show the evaluation that was entered last."""
         self._show(*self._unshown)
 
+    def examine(self, dataset: Any, tokenizer: Any = None) -> str:
+        """Look for the prompts and the given references in the training set, within bounds.
+
+        Returns:
+            One sentence; empty if the training set could not be read.
+        """
+        from rm_monitor.undisturbed import undisturbed  # noqa: PLC0415  needs torch
+
+        decode = None if tokenizer is None else partial(tokenizer.decode, skip_special_tokens=True)
+        given = [r for r in self._measurer.references if r.name != INITIAL]
+        try:
+            with undisturbed():  # a dataset may draw random numbers when it is read
+                rows, total = contamination.rows_of(dataset)
+                found = contamination.check(
+                    tuple(self._measurer.prompts), given, rows, decode=decode, total=total
+                )
+            self._trained_on = found
+            self._name_segment()
+        except Exception as problem:
+            self._complain("contamination", "the training set could not be examined", problem)
+            return ""
+        return str(found)
+
     def saved(self, step: int, checkpoint: Path) -> None:
         """A checkpoint of this step lies in this directory."""
         self._selection.saved(step, checkpoint)
@@ -229,10 +262,13 @@ class Logbook:
         """Points may be compared if what they depend on is equal; a change is written down."""
         facts = self._measurer.manifest(self.rules.metric)
         segment = segment_id(facts)
-        if segment != self.segment:
+        if segment != self.segment or self._trained_on is not self._written_of:
             self.segment = segment
             try:
                 facts = {**facts, "rules": asdict(self.rules), "every": self._every}
+                if self._trained_on is not None:
+                    facts["contamination"] = self._trained_on.as_dict()
+                self._written_of = self._trained_on
                 self._history.write_manifest(facts)
                 write_texts(self.folder, self._measurer.prompts, self._measurer.references)
             except OSError as problem:

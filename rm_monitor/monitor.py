@@ -372,6 +372,18 @@ class RewardMonitor:
             self._logbook.keep()
         self._best = self._ranks.broadcast(self.best)
 
+    def examine(self, dataset: Any, tokenizer: Any = None) -> None:
+        """Say whether the prompts and the references are in the training set; rank 0 alone looks.
+
+        Args:
+            dataset: Rows of texts, conversations, TRL's columns or token ids; what can be read only once is
+                left alone. At most 20,000 rows and 10 seconds are spent on it.
+            tokenizer: Decodes token ids.
+        """
+        self.start()
+        if self._logbook is not None and (said := self._logbook.examine(dataset, tokenizer)):
+            _say(f"rm_monitor: {said}")
+
     def note(self, step: int, logs: Mapping[str, Any], arguments: Any = None) -> None:
         """Read a record of the trainer's logs: the training reward, and what its reward models are called.
 

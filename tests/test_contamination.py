@@ -137,3 +137,66 @@ def test_a_streamed_dataset_is_read_to_the_bound():
     rows, _ = rows_of(stream, most_rows=7)
     assert len(list(rows)) == 7
     assert next(iter(stream)) == {"text": "row 0"}
+
+
+def test_a_trainer_run_says_in_one_sentence_what_it_found_and_trains_the_same(
+    tmp_path, tiny_policy_dir, tiny_tokenizer, capsys
+):
+    import json
+
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from rm_monitor import RewardMonitor, RewardMonitorCallback, Sampling
+    from tests.helpers import CountsGood, rows, tiny_trainer
+
+    def train(folder, asked):
+        monitor = RewardMonitor(
+            CountsGood(),
+            asked,
+            references=["x"] * len(asked),
+            every=10,
+            sampling=Sampling(max_new_tokens=2),
+            report_to="none",
+        )
+        trainer = tiny_trainer(
+            AutoModelForCausalLM.from_pretrained(tiny_policy_dir),
+            tiny_tokenizer,
+            folder,
+            steps=2,
+            n_rows=4,
+            callbacks=[RewardMonitorCallback(monitor, baseline=False)],
+        )
+        sentence = "why does the sea rise and fall twice each day of the year"
+        ids = tiny_tokenizer(sentence)["input_ids"]
+        drawing = Draws(
+            [{"input_ids": torch.tensor(ids), "labels": torch.tensor(ids)}, *rows(None, 4, len(ids))]
+        )
+        trainer.train_dataset = drawing
+        trainer.train()
+        return {n: p.detach().clone() for n, p in trainer.model.named_parameters()}
+
+    class Draws(torch.utils.data.Dataset):
+        def __init__(self, rows):
+            self.rows = rows
+
+        def __len__(self):
+            return len(self.rows)
+
+        def __getitem__(self, i):
+            torch.rand(1)
+            return self.rows[i]
+
+    asked = ["Why does the sea rise and fall twice each day of the year?", "What is a tide?"]
+    with_it = train(tmp_path / "a", asked)
+    printed = capsys.readouterr().out
+    assert printed.count("CONTAMINATED: 1 of 2 prompts are in the 5 rows of the training set") == 1
+    manifest = json.loads((tmp_path / "a" / "_rm_monitor" / "manifest.json").read_text())
+    assert manifest["contamination"]["overlapping"] or manifest["contamination"]["exact"]
+    monkey = RewardMonitor.examine
+    try:
+        RewardMonitor.examine = lambda self, *a: None
+        without = train(tmp_path / "b", asked)
+    finally:
+        RewardMonitor.examine = monkey
+    assert all(with_it[name].equal(without[name]) for name in without)

@@ -98,9 +98,8 @@ def campaign() -> Iterator[tuple[str, str, str]]:
     grown: dict[str, Any] = evaluations(500)
     fine = not grown["files"] and not grown["threads"] and grown["bytes each"] < BOUND
     got = "no growth in memory, files, threads" if fine else "growth"
-    got += (
-        f": {grown['files']:+.0f} files, {grown['threads']:+.0f} threads, {grown['bytes each'] / 1000:.1f} kB of "
-        f"python's memory an evaluation (the curve itself), {grown['rss each'] / 1000:.1f} kB of the process; "
-        f"{grown['first']:.2f} s the first, {grown['last']:.2f} s the last"
-    )
+    got += f": {grown['files']:+.0f} files, {grown['threads']:+.0f} threads"
+    got += f", {grown['bytes each'] / 1000:.1f} kB of python's memory an evaluation (the curve itself)"
+    got += f", {grown['rss each'] / 1000:.1f} kB of the process"
+    got += f"; {grown['first']:.2f} s the first, {grown['last']:.2f} s the last"
     yield "soak: 500 evaluations in one process", "no growth in memory, files, threads", got
