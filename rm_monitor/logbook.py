@@ -24,6 +24,7 @@ from rm_monitor.selection import Selection
 from rm_monitor.signals import Watch
 from rm_monitor.stores.history import History
 from rm_monitor.stores.texts import write_texts
+from rm_monitor.stores.verdicts import write_verdict
 from rm_monitor.types import Best, EvalPoint, FloatArray, Signal, Sink, Table, Update, Verdict
 from rm_monitor.verdict import Memory, judge
 
@@ -360,6 +361,10 @@ class Logbook:
         return new
 
     def _show(self, point: EvalPoint, table: Table | None, before: Verdict) -> None:
+        try:
+            write_verdict(self.folder, self.verdict, self.points)
+        except OSError as problem:
+            self._complain("verdict file", "the verdict could not be written", problem)
         references = self._measurer.references
         update = Update(
             point=point,

@@ -16,6 +16,7 @@ from rm_monitor.report.facts import facts
 from rm_monitor.report.view import RunView
 from rm_monitor.stores.history import History
 from rm_monitor.stores.texts import read_texts
+from rm_monitor.stores.verdicts import read_verdict
 from rm_monitor.types import Best, Estimate, EvalPoint, Prompt, ReferenceSet, Table, Verdict
 from rm_monitor.verdict import judge
 
@@ -121,19 +122,27 @@ def read_run(path: str | Path) -> Run:
     keeper = Keeper(folder)
     available = keeper.available()
     points = tuple(replace(p, checkpoint=str(available[p.step])) if p.step in available else p for p in curve)
-    clusters = evaluate.clusters(prompts) if len(prompts) == _size(points, metric) else None
-    given = {name: rules[name] for name in _RULES if name in rules}
-    verdict = judge(points, metric=metric, clusters=clusters, **given)
+    verdict = read_verdict(folder, curve) or _judged(points, metric, prompts, rules)
     return Run(
         folder=folder,
         metric=metric,
         curve=points,
-        verdict=replace(verdict, reason=words.reason(verdict, metric=metric)),
+        verdict=verdict,
         best=_best(keeper),
         prompts=prompts,
         references=references,
         manifest=manifest,
     )
+
+
+def _judged(
+    curve: Sequence[EvalPoint], metric: str, prompts: Sequence[Prompt], rules: Mapping[str, Any]
+) -> Verdict:
+    """By the rules of the run, for one that was written before verdicts were kept, or stopped half-way."""
+    clusters = evaluate.clusters(prompts) if len(prompts) == _size(curve, metric) else None
+    given = {name: rules[name] for name in _RULES if name in rules}
+    verdict = judge(curve, metric=metric, clusters=clusters, **given)
+    return replace(verdict, reason=words.reason(verdict, metric=metric))
 
 
 def _best(keeper: Keeper) -> Best | None:
