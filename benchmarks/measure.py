@@ -14,6 +14,7 @@ from benchmarks.simulation import Array
 from rm_monitor import stats
 
 ALPHA, WARN = 0.05, 0.20
+REPLICATES = 4000  # 10,000 as shipped; fewer make a critical value noisier, and a run of the tables cheaper
 
 
 @dataclass(kw_only=True)
@@ -45,6 +46,7 @@ def watch(case: Case, run: int, *, confirm: bool = False, tolerance: float = 0.0
         horizon=case.evaluations,
         tolerance=tolerance,
         confirm_on_warn=confirm,
+        replicates=REPLICATES,
     )
     seen = Watched()
     for t, row in enumerate(scores):
@@ -72,6 +74,25 @@ def strict_alarms(case: Case, run: int) -> list[int]:
         scores, pool=not case.outcomes, horizon=case.evaluations, alpha=ALPHA, strict=True
     )
     return [t for t, look in enumerate(looks) if look.flagged]
+
+
+def rules_of_thumb(case: Case, run: int) -> dict[str, bool]:
+    """Whether simple rules on the mean win probability raise an alarm in a run."""
+    rng = case.rng(run)
+    p = stats.win_probability(case.scores(case.truth(rng), rng))
+    mean = p.mean(axis=1)
+    below, t_test, stale, patience = False, False, 0, False
+    for t in range(1, len(p)):
+        best = int(mean[:t].argmax())
+        below |= bool(mean[t] < mean[best] - 0.02)
+        t_test |= stats.paired_change(p[best], p[t], level=0.90).high < 0  # one-sided 5 %
+        stale = 0 if mean[t] > mean[best] else stale + 1
+        patience |= stale >= 3
+    return {
+        "2 points below the best so far": below,
+        "3 evaluations without a new best": patience,
+        "paired t-test against the best so far": t_test,
+    }
 
 
 def regret(case: Case, run: int) -> float:
@@ -131,6 +152,13 @@ def true_falls(looks: Iterable[stats.Look], wins: Array) -> list[float]:
 
 
 _DRAWS = 200_000
+
+
+def points_for(fall: float, high: float = 0.60) -> float:
+    """Points of win rate, from ``high``, by which a fall of the pool score of this size is a fall."""
+    points = np.linspace(0.01, 0.25, 25)
+    falls = [pairwise_wins(np.array([high, high - p]))[0, 1] - 0.5 for p in points]
+    return float(np.interp(fall, falls, points))
 
 
 def pairwise_wins(rates: Array) -> Array:

@@ -118,6 +118,17 @@ def false_alarms(runs: int) -> Iterator[Row]:
     )
 
 
+def rules_of_thumb(runs: int) -> Iterator[Row]:
+    """What healthy runs of 256 prompts are told by rules that are in use."""
+    case = healthy(256)
+    found: dict[str, list[bool]] = {}
+    for r in range(runs):
+        for what, alarm in measure.rules_of_thumb(case, r).items():
+            found.setdefault(what, []).append(alarm)
+    for what, alarms in found.items():
+        yield share(what, alarms)
+
+
 def hard_scores(runs: int) -> Iterator[Row]:
     """The same with scores that are hard to judge, n = 128."""
     base = healthy(128)
@@ -183,6 +194,19 @@ def late(alarms: Sequence[int], case: Case) -> bool:
 def delay(alarms: Sequence[int], case: Case) -> float:
     """Evaluations from the peak to the first alarm after it."""
     return min((t - case.peak for t in alarms if t > case.peak), default=np.nan)
+
+
+def visible(runs: int) -> Iterator[Row]:
+    """The smallest visible drop, told at evaluation 9, and how often a lasting fall of that size is seen."""
+    for n in (128, 512):
+        case = Case(name="visible", rates=simulation.rise(), n=n)
+        told = [measure.watch(case, r).looks[case.peak].visible for r in range(max(runs // 4, 2))]
+        yield average(f"told, n = {n}, points", [100 * v for v in told])
+        fell = replace(case, rates=simulation.drop(measure.points_for(float(np.mean(told)))))
+        yield share(
+            f"a fall of that size is seen, n = {n}",
+            [late(measure.watch(fell, r).alarms, fell) for r in range(runs)],
+        )
 
 
 def confirm_on_warn(runs: int) -> Iterator[Row]:
@@ -287,8 +311,10 @@ def _point(step: int, rewards: Array) -> EvalPoint:
 
 TABLES: dict[str, Table] = {
     "false_alarms": false_alarms,
+    "rules_of_thumb": rules_of_thumb,
     "hard_scores": hard_scores,
     "power": power,
+    "visible": visible,
     "confirm_on_warn": confirm_on_warn,
     "strict": strict,
     "best": best,
