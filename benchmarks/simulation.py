@@ -88,7 +88,7 @@ def win_probabilities(rates: Array) -> Array:
 @lru_cache(maxsize=1)
 def _win_probabilities() -> tuple[Array, Array]:
     rng = np.random.default_rng(2)
-    total = rng.permutation(_population()[::10])
+    total = rng.permutation(_population()[::40])
     scale = np.exp(SCALE * rng.normal(size=total.size))
     level = np.linspace(-8.0, 8.0, 161)
     return level, np.array([expit(scale * (x + total)).mean() for x in level])

@@ -163,6 +163,12 @@ def test_only_the_latest_segment_is_judged():
     assert verdict.best.step in (200, 300)
 
 
+def test_evaluations_of_another_number_of_prompts_are_not_compared():
+    points = [point(0, 3, n=150), point(100, 3, n=150), *(point(s, 0.1 * s / 100) for s in (200, 300))]
+    verdict = judge(points, metric="win_prob", horizon=4)
+    assert (verdict.state, verdict.looks, verdict.best.step) == ("improving", 2, 300)
+
+
 def test_few_prompts_are_undecided_for_good():
     assert states(curve(0, 5, -5, n=9)) == ["undecided"] * 3
 

@@ -11,6 +11,7 @@ from rm_monitor.stats.confirm import Confirmed, FreshAnswers, confirm
 from rm_monitor.stats.degradation import degradation, smallest_visible_drop
 from rm_monitor.stats.detector import Detector
 from rm_monitor.stats.intervals import mean, paired_change, rate, share, win_prob, win_rate
+from rm_monitor.stats.jitter import jitter
 from rm_monitor.stats.length import LengthControl, length_controlled
 from rm_monitor.stats.look import MIN_UNITS, Look
 from rm_monitor.stats.memory import Memory
@@ -38,6 +39,7 @@ __all__ = [
     "confirm",
     "degradation",
     "fit_temperature",
+    "jitter",
     "length_controlled",
     "mean",
     "outcome",

@@ -1,0 +1,42 @@
+"""How much checkpoints really jitter."""
+
+import numpy as np
+import pytest
+
+from rm_monitor.stats import jitter, pool_scores
+
+
+def run(sd, seed, *, trend=0.0, t=20, n=200):
+    rng = np.random.default_rng(seed)
+    level = 0.5 + trend * np.linspace(0, 1, t) ** 2 + sd * rng.normal(size=t)
+    return level[:, None] + 0.2 * rng.normal(size=n) + 0.3 * rng.normal(size=(t, n))
+
+
+@pytest.mark.parametrize("trend", [0.0, 0.2, -0.2])
+@pytest.mark.parametrize("sd", [0.02, 0.05])
+def test_it_is_the_spread_of_the_truth_and_not_of_the_prompts_or_the_trend(sd, trend):
+    found = [jitter(run(sd, seed, trend=trend), pool=False) for seed in range(60)]
+    assert np.sqrt(np.mean(np.square(found))) == pytest.approx(sd, rel=0.2)
+
+
+def test_a_smooth_run_has_hardly_any():
+    found = [jitter(run(0.0, seed, trend=0.2), pool=False) for seed in range(60)]
+    assert np.median(found) < 0.01  # a point of the curve has a standard error of 0.021
+    assert min(found) == 0
+
+
+def test_missing_scores_and_gaps_are_no_jitter():
+    scores = run(0.0, 0)
+    scores[np.random.default_rng(1).uniform(size=scores.shape) < 0.1] = np.nan
+    scores[7] = np.nan
+    assert jitter(scores, pool=False) < 0.02
+
+
+def test_rewards_are_compared_by_pool_score():
+    scores = run(0.5, 0)
+    assert jitter(scores) == jitter(pool_scores(scores), pool=False) > 0.05
+
+
+def test_few_evaluations_tell_nothing():
+    assert np.isnan(jitter(run(0.05, 0, t=4), pool=False))
+    assert np.isnan(jitter(run(0.05, 0, n=1), pool=False))
