@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from scipy.special import expit
@@ -34,7 +35,9 @@ class Watched:
     asked: list[int] = field(default_factory=list)
 
 
-def watch(case: Case, run: int, *, confirm: bool = False, tolerance: float = 0.0) -> Watched:
+def watch(
+    case: Case, run: int, *, confirm: bool = False, tolerance: float | Literal["jitter"] = 0.0
+) -> Watched:
     """The alarm, and with ``confirm`` its warnings settled on as many fresh prompts."""
     rng = case.rng(run)
     rates = case.truth(rng)
@@ -56,9 +59,7 @@ def watch(case: Case, run: int, *, confirm: bool = False, tolerance: float = 0.0
             seen.asked.append(t)
             assert detector.table is not None
             best = int(np.argmax(detector.table.value[:-1]))
-            settled = stats.retest(
-                fresh[best], fresh[t], level=warning.fresh_level, pool=not case.outcomes, tolerance=tolerance
-            )
+            settled = stats.retest(fresh[best], fresh[t], level=warning.fresh_level, pool=not case.outcomes)
             raised |= settled.confirmed
         seen.looks.append(alarm)
         seen.alarms += [t] if raised else []

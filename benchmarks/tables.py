@@ -252,6 +252,21 @@ def tolerance(runs: int) -> Iterator[Row]:
             yield share(f"fall of {100 * points:.0f} points, n = 256, tolerance {tolerated:g}: seen", seen)
 
 
+def jitter(runs: int) -> Iterator[Row]:
+    """The same with ``tolerance="jitter"``: the run's own ups and downs count as chance."""
+    runs = max(runs // 3, 2)
+    jittery = [replace(healthy(n), name=f"jitter, n = {n}", jitter=0.015) for n in (128, 256, 512)]
+    for case in (*jittery, healthy(256)):
+        seen = [bool(measure.watch(case, r, tolerance="jitter").alarms) for r in range(runs)]
+        yield share(f"{case.name}: alarms", seen)
+    fell = Case(name="jitter, fall", rates=simulation.fall(0.10), n=256, jitter=0.015)
+    falls = {"fall of 10 points with jitter, n = 256": fell} | FALLING
+    for what, case in falls.items():
+        yield share(
+            what, [late(measure.watch(case, r, tolerance="jitter").alarms, case) for r in range(runs)]
+        )
+
+
 # --------------------------------------------------------------------------- the best, the bands, the bounds
 
 
@@ -320,5 +335,6 @@ TABLES: dict[str, Table] = {
     "best": best,
     "coverage": coverage,
     "tolerance": tolerance,
+    "jitter": jitter,
     "cost": cost,
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +43,7 @@ def judge(
     alpha: float = 0.05,
     warn_alpha: float = 0.20,
     min_drop: float = 0.02,
-    tolerance: float = 0.0,
+    tolerance: float | Literal["jitter"] = 0.0,
     temperature: float | None = 1.0,
     seed: int = 0,
     clusters: NDArray[Any] | None = None,
@@ -64,7 +64,7 @@ def judge(
         alpha: False-alarm rate of a run for ``degraded``.
         warn_alpha: The same for ``warned``.
         min_drop: Smallest fall that counts, as a share of the pool score.
-        tolerance: Fall that is healthy jitter, as a share of the pool score.
+        tolerance: Fall that is healthy, as a share of the pool score; ``"jitter"``: as in `stats.Detector`.
         temperature: Of the pool score, 1 for rewards on a logit scale; None: fitted to the first point.
         seed: Of the resamples.
         clusters: ``(n,)`` labels of prompts that belong together, in prompt order.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ def degradation(
     alpha: float = 0.05,
     windows: Sequence[int] = (1, 2, 3),
     min_drop: float = 0.02,
-    tolerance: float = 0.0,
+    tolerance: float | Literal["jitter"] = 0.0,
     seed: int = 0,
     strict: bool = False,
     clusters: NDArray[Any] | None = None,
@@ -42,7 +42,7 @@ def degradation(
         alpha: Probability that a healthy run is flagged at least once, in (0, 1).
         windows: Widths of the windows that are contrasted.
         min_drop: A fall below this is never flagged.
-        tolerance: A fall up to this is healthy.
+        tolerance: A fall up to this is healthy. ``"jitter"``: the run's own ups and downs count as chance.
         seed: Of the resamples; same data and seed, same looks.
         strict: A bound that holds at every sample size, by betting; it costs power.
         clusters: ``(n,)`` labels of prompts that belong together, such as the turns of one conversation.
@@ -66,6 +66,10 @@ def degradation(
             f"`scores` has one row an evaluation and one column a prompt, got shape {scores.shape}"
         )
     if strict:
+        if tolerance == "jitter":
+            raise ValueError(
+                '`tolerance="jitter"` is an estimate and `strict` takes none; give a size, such as 0.02'
+            )
         return strict_looks(
             np.where(np.isfinite(scores), scores, np.nan),
             pool=pool,

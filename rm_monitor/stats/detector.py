@@ -12,12 +12,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from rm_monitor.stats.jitter import ups_and_downs
 from rm_monitor.stats.look import MIN_COVERAGE, MIN_UNITS, Look, contrasts
 from rm_monitor.stats.multiplier import REPLICATES, largest, resampled, signs
 from rm_monitor.stats.paired import Effects, effects, groups
@@ -30,6 +31,7 @@ __all__ = ["Detector"]
 
 _NOISE = 1e-9  # differences of scores in [0, 1] below this are rounding
 _POWER = 0.80
+_JITTER, _ASSUMED = 0.015, 4  # what jitter is taken to be before a run shows its own, worth so many bends
 
 
 class Detector:
@@ -45,7 +47,8 @@ class Detector:
         horizon: Evaluations the run will have, the first included; None: unknown.
         windows: Widths of the windows that are contrasted.
         min_drop: A fall below this is never flagged.
-        tolerance: A fall up to this is healthy: the test is of a fall beyond it.
+        tolerance: A fall up to this is healthy: the test is of a fall beyond it. ``"jitter"``: the run's own
+            ups and downs before the present window (`jitter`) count as chance, 1.5 points until it shows any.
         seed: Of the resamples.
         clusters: ``(n,)`` labels of prompts that belong together.
         confirm_on_warn: The first two looks beyond the last level carry a ``fresh_level``, at which a
@@ -69,7 +72,7 @@ class Detector:
         horizon: int | None = None,
         windows: Sequence[int] = (1, 2, 3),
         min_drop: float = 0.02,
-        tolerance: float = 0.0,
+        tolerance: float | Literal["jitter"] = 0.0,
         seed: int = 0,
         clusters: NDArray[Any] | None = None,
         confirm_on_warn: bool = False,
@@ -86,7 +89,13 @@ class Detector:
             )
         if not windows or min(windows) < 1:
             raise ValueError(f"`windows` holds widths of at least 1 evaluation, got {tuple(windows)}")
-        for name, value in (("min_drop", min_drop), ("tolerance", tolerance)):
+        if tolerance == "jitter" and confirm_on_warn:
+            raise ValueError(
+                '`tolerance="jitter"` is not for `confirm_on_warn`: fresh prompts see the jitter too. '
+                "Give a size, such as twice `rm_monitor.stats.jitter` of an earlier run"
+            )
+        fixed = 0.0 if tolerance == "jitter" else tolerance
+        for name, value in (("min_drop", min_drop), ("tolerance", fixed)):
             if not 0 <= value < 1:
                 raise ValueError(f"`{name}` is a share in [0, 1), such as 0.02 for 2 points, got {value}")
         if confirm_on_warn and not (len(levels) == 2 and levels[0] < levels[1]):
@@ -98,7 +107,8 @@ class Detector:
         self.horizon = horizon
         self.windows = tuple(sorted(set(windows)))
         self.min_drop = min_drop
-        self.tolerance = tolerance
+        self.tolerance = fixed
+        self.jitter = tolerance == "jitter"
         self.seed = seed
         self.clusters = clusters
         self.replicates = replicates
@@ -182,6 +192,9 @@ class Detector:
         family = contrasts(len(self._kept), self.windows)
         drop, se, scale = _measure(table, family.weights)
         usable = se > 0
+        if self.jitter:
+            both = [self._jitter(table, int(w)) * math.sqrt(2.0 / w) for w in family.width]
+            se = np.where(usable, np.hypot(se, both), 0.0)
         if not usable.any():
             return tuple(Look(n=n, spent=s) for s in spent)
         z = np.where(usable, (drop - self.tolerance) / np.where(usable, se, 1.0), -np.inf)
@@ -212,6 +225,12 @@ class Detector:
             level = self._fresh.level(healthy, float(z[top]), warning.critical, (1.0 - DIRECT) * spent[0])
             looks[-1] = replace(warning, fresh_level=level if warning.flagged else math.nan)
         return tuple(looks)
+
+    def _jitter(self, table: Effects, width: int) -> float:
+        """What checkpoints differed by before the present window, which must not excuse its own fall."""
+        variance, bends = ups_and_downs(table, np.arange(len(self._kept) - width))
+        known = bends * variance if bends else 0.0
+        return math.sqrt(max(0.0, (_ASSUMED * _JITTER**2 + known) / (_ASSUMED + bends)))
 
     def _named(self, end: int, width: int) -> tuple[int, ...]:
         return tuple(self._kept[end - width + 1 : end + 1])

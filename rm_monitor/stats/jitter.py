@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rm_monitor.stats.paired import effects, groups
+from rm_monitor.stats.paired import Effects, effects, groups
 from rm_monitor.stats.pool import pool_scores
 from rm_monitor.types import FloatArray
 
-__all__ = ["jitter"]
+__all__ = ["jitter", "ups_and_downs"]
 
-_FEWEST = 5
+_FEWEST = 3  # bends, of five rows
 
 
 def jitter(
@@ -24,7 +24,7 @@ def jitter(
     temperature: float = 1.0,
     clusters: NDArray[Any] | None = None,
 ) -> float:
-    """Standard deviation of the ups and downs that last for one evaluation: a guide for ``tolerance``.
+    """Standard deviation of the ups and downs that last for one evaluation.
 
     A curve's second differences hold the jitter six times over, the sampling error of that contrast (which
     the scores of the prompts give), and next to nothing of a smooth trend.
@@ -51,10 +51,15 @@ def jitter(
             f"`scores` has one row an evaluation and one column a prompt, got shape {scores.shape}"
         )
     table = effects(pool_scores(scores, temperature) if pool else scores, groups(clusters, scores.shape[1]))
-    rows = np.flatnonzero(np.isfinite(table.value))
-    if len(rows) < _FEWEST or table.units < 2:
-        return math.nan
+    variance, bends = ups_and_downs(table, np.flatnonzero(np.isfinite(table.value)))
+    return math.sqrt(max(0.0, variance)) if bends >= _FEWEST else math.nan
+
+
+def ups_and_downs(table: Effects, rows: NDArray[np.intp]) -> tuple[float, int]:
+    """Variance of the jitter of some rows, unbiased and so perhaps negative, and how many bends it is of."""
+    if len(rows) < 3 or table.units < 2:
+        return math.nan, 0
     value, influence = table.value[rows], table.influence[rows] / table.n
     bend = np.diff(value, 2)
     chance = (np.diff(influence, 2, axis=0) ** 2).sum(axis=1) * table.units / (table.units - 1.0)
-    return math.sqrt(max(0.0, float((bend**2 - chance).mean()) / 6.0))
+    return float((bend**2 - chance).mean()) / 6.0, len(bend)

@@ -48,9 +48,9 @@ def test_healthy_runs_are_flagged_as_rarely_as_stated():
     assert 20 <= sum(flagged) <= 60
 
 
-def quick_looks(scores, horizon):
+def quick_looks(scores, horizon, **rules):
     """The looks at alpha .2 with fewer resamples, for many runs."""
-    detector = Detector(levels=(0.2,), horizon=horizon, replicates=1000)
+    detector = Detector(levels=(0.2,), horizon=horizon, replicates=1000, **rules)
     return [detector.add(row)[0] for row in scores]
 
 
@@ -211,6 +211,36 @@ def test_a_fall_within_the_tolerance_or_below_the_floor_is_not_flagged():
     assert first_flag(degradation(scores, horizon=4, min_drop=0.2)) is None
 
 
+def jittery(seed, t=16, n=600):
+    """A healthy run whose checkpoints truly differ from one to the next."""
+    return run(0.1 * np.random.default_rng([seed, 1]).normal(size=t), n=n, seed=seed)
+
+
+def test_jitter_counts_as_chance_when_told_so():
+    """30 healthy runs that jitter by 2 points: most alarm, few once that is counted."""
+    alarms = {
+        tolerance: sum(
+            first_flag(quick_looks(jittery(s), horizon=16, tolerance=tolerance)) is not None
+            for s in range(30)
+        )
+        for tolerance in (0.0, "jitter")
+    }
+    assert alarms[0.0] >= 25
+    assert alarms["jitter"] <= 12
+
+
+def test_a_collapse_does_not_excuse_itself_as_jitter():
+    scores = run([*np.linspace(0, 1, 10), -1, -1, -1], n=200)
+    looks = degradation(scores, horizon=13, tolerance="jitter")
+    assert [look.flagged for look in looks[10:]] == [True, True, True]
+
+
+def test_a_smooth_run_is_judged_almost_as_if_jitter_were_not_counted():
+    scores = run([0, 0.5, 0.8, 1, 1, 1, 0.9, 0.7, 0.5, 0.3], n=200)
+    plain, counted = (degradation(scores, horizon=10, tolerance=x) for x in (0.0, "jitter"))
+    assert first_flag(counted) in (first_flag(plain), first_flag(plain) + 1)
+
+
 def test_clusters_count_as_one_prompt_each():
     """Twenty copies of each of twelve prompts are twelve prompts, not 240."""
     few = run([0, 0, -0.7], n=12, seed=1)
@@ -278,6 +308,7 @@ def test_the_budget_lets_exactly_the_spent_share_of_healthy_runs_alarm():
         ({"windows": (0,)}, r"`windows` .* got \(0,\)"),
         ({"min_drop": 2}, r"`min_drop` .* got 2"),
         ({"tolerance": -0.1}, r"`tolerance` .* got -0.1"),
+        ({"tolerance": "jitter", "strict": True}, "`strict` takes none"),
         ({"clusters": np.zeros(3)}, r"`clusters` .* \(50,\); got shape \(3,\)"),
     ],
 )
