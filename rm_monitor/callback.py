@@ -72,7 +72,6 @@ class RewardMonitorCallback(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Open the files, continue or begin the curve, judge step 0."""
-        self._steers = self._may_steer(args)
         self.monitor.start(
             resume_step=state.global_step or None,
             default_output_dir=args.output_dir,
@@ -85,6 +84,8 @@ class RewardMonitorCallback(TrainerCallback):
         self.monitor.note(state.global_step, {}, args)
         for logs in state.log_history:
             self.monitor.note(logs.get("step", 0), logs)
+        self.monitor.prepare(kwargs.get("model"))
+        self._steers = self._may_steer(args)  # by the headline that rank 0 found, which `start` made known
         last = self.monitor.curve[-1].step if self.monitor.curve else None
         self._judged = last if state.global_step else None
         if state.global_step == 0 and self.baseline:
@@ -92,8 +93,7 @@ class RewardMonitorCallback(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Judge the weights if the schedule, or the Trainer, asks for this step."""
-        last = state.max_steps > 0 and state.global_step >= state.max_steps
-        if last or self._is_due(args, state, control):
+        if _is_last(state) or self._is_due(args, state, control):
             self._judge(args, state, control, kwargs)
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -156,6 +156,7 @@ class RewardMonitorCallback(TrainerCallback):
             tokenizer,
             step=step,
             about_to_save=step > 0 and self._may_save(args, control),
+            whatever_it_costs=_is_last(state),  # a run ends with a judged checkpoint
         )
         row = {f"rm_monitor/{name}": e.value for name, e in point.metrics.items() if math.isfinite(e.value)}
         state.log_history.append({**row, "epoch": state.epoch, "step": step})
@@ -244,6 +245,10 @@ class RewardMonitorCallback(TrainerCallback):
 
 def _tokenizer(kwargs: dict[str, Any]) -> Any:
     return kwargs.get("processing_class") or kwargs.get("tokenizer")
+
+
+def _is_last(state: Any) -> bool:
+    return bool(state.max_steps > 0 and state.global_step >= state.max_steps)
 
 
 def _asked(args: Any) -> str:

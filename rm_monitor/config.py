@@ -45,6 +45,8 @@ class MonitorConfig:
     kl: bool | str | None = None
     generator: str | dict[str, Any] | None = None
     confirm_on_warn: str | None = None
+    max_overhead: float | None = None
+    sharded_weights: str = "gather"
 
     @classmethod
     def from_mapping(cls, settings: dict[str, Any]) -> MonitorConfig:

@@ -9,6 +9,7 @@
     |-- StoreError                 a file of ours cannot be used
     |   `-- StoreLockedError       ... because another run is writing there
     |-- NotFoundError              what was asked for is not there: a run, a step, a best checkpoint
+    |-- RanksLostError             another process of the run did not come to agree; monitoring ends
     `-- UnsupportedSetupError      the distributed set-up cannot be served safely; the message has the way out
 
 Wrong arguments raise ``ValueError`` or ``TypeError`` where they are given: the message names the
@@ -19,6 +20,7 @@ __all__ = [
     "GenerationError",
     "NotFoundError",
     "RMMonitorError",
+    "RanksLostError",
     "ScorerError",
     "ScorerUnavailable",
     "StoreError",
@@ -53,6 +55,10 @@ class StoreLockedError(StoreError):
 
 class NotFoundError(RMMonitorError):
     """What was asked for is not there: a run, a step, a best checkpoint. The command line exits 1."""
+
+
+class RanksLostError(RMMonitorError):
+    """Another process of the run did not come to agree: it died, or is stuck. Monitoring ends."""
 
 
 class UnsupportedSetupError(RMMonitorError):

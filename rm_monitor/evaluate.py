@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -157,7 +156,7 @@ def per_prompt(table: Table) -> Mapping[str, FloatArray]:
         total = np.where(known, x, 0.0).sum(axis=1)
         return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
-    return MappingProxyType({name: mean(array) for name, array in table.values.items()})
+    return {name: mean(array) for name, array in table.values.items()}  # plain: it is sent to other ranks
 
 
 def summarise(values: Mapping[str, FloatArray], prompts: Sequence[Prompt]) -> dict[str, Estimate]:

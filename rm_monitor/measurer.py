@@ -9,17 +9,19 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from rm_monitor.errors import GenerationError
+from rm_monitor.errors import GenerationError, RanksLostError, UnsupportedSetupError
 from rm_monitor.manifest import manifest
 from rm_monitor.panel import Panel
 from rm_monitor.progress import SlowBar
 from rm_monitor.prompts import PromptSet
 from rm_monitor.ranks import Ranks
 from rm_monitor.references import load_references, save_references
+from rm_monitor.sharded import Setup, describe, whole
 from rm_monitor.types import Completion, FloatArray, Generator, ReferenceSet, Sampling, Table
 
 if TYPE_CHECKING:
@@ -49,6 +51,9 @@ class Measured:
     facts: Mapping[str, float] = field(default_factory=dict)
 
 
+_Answers: TypeAlias = list[tuple[int, list[Completion]]]  # with the number of the prompt they answer
+
+
 class Measurer:
     """Answers fixed prompts and lets the panel judge the answers.
 
@@ -60,6 +65,8 @@ class Measurer:
         seed: Of sampling.
         generator: How completions are made; None: in this process.
         kl: The initial policy, as `rm_monitor.generators.kl.InitialPolicy` takes it; None: no KL.
+        keep_sharded: Generate with the sharded model where weights are sharded, instead of with whole
+        weights.
     """
 
     def __init__(
@@ -72,6 +79,7 @@ class Measurer:
         seed: int,
         generator: Generator | None,
         kl: Any = None,
+        keep_sharded: bool = False,
     ) -> None:
         self.prompts = prompts
         self.references = references
@@ -80,6 +88,7 @@ class Measurer:
         self.ranks = Ranks.alone()
         self._panel = panel
         self._seed = seed
+        self._keep_sharded = keep_sharded
         self._own = not references
         self._folder: Path | None = None
         self._initial: InitialPolicy | None = None
@@ -131,14 +140,37 @@ class Measurer:
 
     # ------------------------------------------------------------------ one measurement
 
+    def prepare(self, model: Any) -> Setup:
+        """Look how the model is spread over processes.
+
+        Raises:
+            UnsupportedSetupError: If it cannot answer safely; the message has the way out.
+        """
+        if not getattr(self.generator, "needs_model", True):
+            return Setup()
+        return describe(model, sharded_forward=self._keep_sharded)
+
     def measure(self, model: Any, tokenizer: Any, *, step: int) -> Measured:
-        """Answer and score; what goes wrong is in the result, not raised."""
+        """Answer and score; what goes wrong is in the result, not raised.
+
+        Raises:
+            UnsupportedSetupError: If this model cannot answer safely.
+            RanksLostError: If another process did not come to agree.
+        """
+        from rm_monitor.undisturbed import undisturbed  # noqa: PLC0415  needs torch
+
         began = time.monotonic()
         facts: dict[str, float] = {}
         table: Table | None = None
         error: Exception | None = None
         try:
-            table = self._measure(model, tokenizer, step, facts)
+            completions = self._answer(self.prompts, model, tokenizer, step)
+            facts["seconds_generate"] = time.monotonic() - began
+            if self.ranks.is_first:
+                with undisturbed(model, tokenizer):
+                    table = self._score(completions, step, facts)
+        except (UnsupportedSetupError, RanksLostError):
+            raise
         except Exception as problem:
             error = problem
         facts["seconds"] = time.monotonic() - began
@@ -149,12 +181,14 @@ class Measurer:
         from rm_monitor.undisturbed import undisturbed  # noqa: PLC0415  needs torch
 
         try:
+            rows = self._answer(prompts, model, tokenizer, step)
+            if not self.ranks.is_first:
+                return Measured(table=None)
+            scorer = self.panel.scorers[self.panel.primary]
             with undisturbed(model, tokenizer):
-                rows = self._answer(prompts, model, tokenizer, step)
-                if not self.ranks.is_first:
-                    return Measured(table=None)
-                scorer = self.panel.scorers[self.panel.primary]
                 values = Panel({self.panel.primary: scorer}, tuple(prompts)).values(rows, ())
+        except (UnsupportedSetupError, RanksLostError):
+            raise
         except Exception as problem:
             return Measured(table=None, error=problem)
         table = Table(
@@ -164,53 +198,92 @@ class Measurer:
         )
         return Measured(table=table)
 
-    def _measure(self, model: Any, tokenizer: Any, step: int, facts: dict[str, float]) -> Table | None:
-        from rm_monitor.undisturbed import undisturbed  # noqa: PLC0415  needs torch
+    def _answer(self, asked: PromptSet, model: Any, tokenizer: Any, step: int) -> list[list[Completion]]:
+        """``n`` lists of ``k`` completions, on every rank; each answered its share.
 
-        with undisturbed(model, tokenizer):
-            began = time.monotonic()
-            completions = self._answer(self.prompts, model, tokenizer, step)
-            facts["seconds_generate"] = time.monotonic() - began
-            if not self.ranks.is_first:
-                return None
-            tokens = sum(max(c.n_tokens, 0) for row in completions for c in row)
-            facts["tokens"] = float(tokens)
-            if tokens:
-                facts["tokens_per_second"] = tokens / max(facts["seconds_generate"], 1e-9)
-            if self.needs_references:
-                self._keep_references(completions, step)
-            began = time.monotonic()
-            values = self.panel.values(completions, self.references)
-            facts["seconds_score"] = time.monotonic() - began
+        Raises:
+            Exception: What kept this rank from answering; GenerationError if it was another.
+        """
+        mine, error = self._own_answers(asked, model, tokenizer, step)
+        payloads, errors = self.ranks.agree(mine, error)  # reached by every rank, whatever happened to it
+        if error is not None:
+            raise error
+        if errors:
+            raise GenerationError(_by_rank(errors))
+        rows = dict(pair for payload in payloads if payload for pair in payload)
+        return [rows[i] for i in sorted(rows)]
+
+    def _own_answers(
+        self, asked: PromptSet, model: Any, tokenizer: Any, step: int
+    ) -> tuple[_Answers | None, Exception | None]:
+        """This rank's share of the answers, or what kept it from answering."""
+        from rm_monitor.undisturbed import undisturbed  # noqa: PLC0415
+
+        share = self.ranks.share(list(asked))
+        k = self.sampling.samples_per_prompt
+        in_step = False
+        try:
+            with ExitStack() as stack:
+                setup = self._begin(stack, model, undisturbed(model, tokenizer))
+                in_step = setup.forward == "sharded"
+                missing = self.ranks.largest_share(len(asked)) - len(share) if in_step else 0
+                # as many generate calls as every other rank
+                prompts = [prompt for _, prompt in share + [(0, asked[0])] * missing]
+                module = stack.enter_context(whole(model, setup))
+                answers = self._generate(prompts, module, tokenizer)
+                if self._initial is not None and model is not None:
+                    each = [prompt for prompt in prompts for _ in range(k)]
+                    answers = self._initial.measured(
+                        each, answers, model=module, tokenizer=tokenizer, step=step
+                    )
+                answers = [replace(c, tokens=()) for c in answers]
+        except UnsupportedSetupError:
+            raise
+        except Exception as problem:
+            if in_step:  # the others wait in a forward for this rank: only the end of the job frees them
+                raise UnsupportedSetupError(
+                    f"rank {self.ranks.rank} failed while the sharded model answered "
+                    f"({type(problem).__name__}: {problem}), and the others wait for it: the job ends. "
+                    "With sharded_weights='gather' such a failure is a gap on the curve"
+                ) from problem
+            return None, problem
+        return [(i, answers[j * k : (j + 1) * k]) for j, (i, _) in enumerate(share)], None
+
+    def _begin(self, stack: ExitStack, model: Any, context: AbstractContextManager[None]) -> Setup:
+        """Look at the model and enter; go on only if every rank could, for gathering weights needs them all.
+
+        Raises:
+            Exception: What went wrong here, or on another rank.
+        """
+        setup, error = Setup(), None
+        try:
+            setup = self.prepare(model)
+            stack.enter_context(context)
+        except Exception as problem:
+            error = problem
+        _, errors = self.ranks.agree(None, error)
+        if error is not None:
+            raise error
+        if errors:
+            raise GenerationError(_by_rank(errors))
+        return setup
+
+    def _score(self, completions: list[list[Completion]], step: int, facts: dict[str, float]) -> Table:
+        """The values of all answers; on rank 0."""
+        tokens = sum(max(c.n_tokens, 0) for row in completions for c in row)
+        facts["tokens"] = float(tokens)
+        if tokens:
+            facts["tokens_per_second"] = tokens / max(facts["seconds_generate"], 1e-9)
+        if self.needs_references:
+            self._keep_references(completions, step)
+        began = time.monotonic()
+        values = self.panel.values(completions, self.references)
+        facts["seconds_score"] = time.monotonic() - began
         return Table(
             prompt_ids=tuple(p.id for p in self.prompts),
             completions=tuple(tuple(row) for row in completions),
             values=values,
         )
-
-    def _answer(self, asked: PromptSet, model: Any, tokenizer: Any, step: int) -> list[list[Completion]]:
-        """``n`` lists of ``k`` completions; each rank answers its share, rank 0 gets them all."""
-        share = self.ranks.share(list(asked))
-        mine: list[tuple[int, list[Completion]]] | None = None
-        error: Exception | None = None
-        try:
-            prompts = [prompt for _, prompt in share]
-            k = self.sampling.samples_per_prompt
-            answers = self._generate(prompts, model, tokenizer)
-            if self._initial is not None and model is not None:
-                each = [prompt for prompt in prompts for _ in range(k)]
-                answers = self._initial.measured(each, answers, model=model, tokenizer=tokenizer, step=step)
-            answers = [replace(c, tokens=()) for c in answers]
-            mine = [(i, answers[j * k : (j + 1) * k]) for j, (i, _) in enumerate(share)]
-        except Exception as problem:
-            error = problem
-        payloads, errors = self.ranks.agree(mine, error)
-        if error is not None:
-            raise error
-        if errors:
-            raise GenerationError("; ".join(f"rank {rank}: {text}" for rank, text in errors.items()))
-        rows = dict(pair for payload in payloads if payload for pair in payload)
-        return [rows[i] for i in sorted(rows)]
 
     def _generate(self, prompts: Sequence[Any], model: Any, tokenizer: Any) -> list[Completion]:
         if self.generator is None:
@@ -248,3 +321,7 @@ class Measurer:
         if self._folder is not None:
             save_references(self._folder, own, self.prompts)
         self.references = (own,)
+
+
+def _by_rank(errors: Mapping[int, str]) -> str:
+    return "; ".join(f"rank {rank}: {text}" for rank, text in errors.items())

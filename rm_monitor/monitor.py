@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import logging
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rm_monitor import evaluate, inputs, words
+from rm_monitor.budget import Budget
 from rm_monitor.config import MonitorConfig
+from rm_monitor.errors import RanksLostError, RMMonitorError
 from rm_monitor.fresh import FreshAnswers, check_fresh
 from rm_monitor.generators import load_generator
 from rm_monitor.initial import initial_checkpoint
@@ -49,8 +52,17 @@ class _Decided:
     point: EvalPoint
     verdict: Verdict
     best: Best | None
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """What rank 0 found on disk."""
+
+    curve: tuple[EvalPoint, ...]
+    verdict: Verdict
+    best: Best | None
     metric: str
-    error: BaseException | None = None
 
 
 class RewardMonitor:
@@ -89,6 +101,11 @@ class RewardMonitor:
         confirm_on_warn: Held-out prompts, as `prompts` takes them, best as many: a warning is settled on
             them, at the same false-alarm rate and with a fall that is not exaggerated. They are answered at
             each new best and at the first two warnings of a run.
+        max_overhead: Share of the training time that evaluations may take, such as 0.1; one that would take
+            more is skipped, loudly. None: no limit.
+        sharded_weights: For FSDP and ZeRO-3. ``gather``: every rank has whole weights while it answers;
+        ``keep``:
+            the sharded model answers, slower, and a rank that fails ends the job.
 
     Raises:
         ValueError: If an argument breaks a rule; the message names it, the rule, the value and the way out.
@@ -126,13 +143,20 @@ class RewardMonitor:
         training_reward: Any = None,
         kl: Any = None,
         confirm_on_warn: Any = None,
+        max_overhead: float | None = None,
+        sharded_weights: str = "gather",
     ) -> None:
         given = inputs.check(reward_model, prompts, references, metric=metric, on_error=on_error)
         if keep_best < 1:
             raise ValueError(f"`keep_best` is how many candidates stay on disk, at least 1, got {keep_best}")
+        if sharded_weights not in ("gather", "keep"):
+            raise ValueError(f"`sharded_weights` must be 'gather' or 'keep', got {sharded_weights!r}")
+        self._budget = Budget(max_overhead)
         panel: Panel | None = None
         if inputs.is_first_process():
-            panel = Panel(inputs.load_scorers(given.scorers), tuple(given.prompts), temperature=temperature)
+            with _quietly():
+                scorers = inputs.load_scorers(given.scorers)
+            panel = Panel(scorers, tuple(given.prompts), temperature=temperature)
             metric = panel.headline(metric)
         self.prompts = given.prompts
         self.sampling = sampling or Sampling()
@@ -149,6 +173,7 @@ class RewardMonitor:
             seed=seed,
             kl=kl,
             generator=None if generator is None else load_generator(generator),
+            keep_sharded=sharded_weights == "keep",
         )
         self._rules = Rules(
             metric=metric,
@@ -181,6 +206,7 @@ class RewardMonitor:
         self._best: Best | None = None
         self._last_step: int | None = None
         self._open = False
+        self._lost = False  # other processes did not come to agree: nothing is measured any more
 
     # ------------------------------------------------------------------ what a user asks
 
@@ -243,7 +269,7 @@ class RewardMonitor:
 
     def due(self, step: int) -> bool:
         """Whether the schedule asks for an evaluation at this step; costs microseconds when it does not."""
-        return self.schedule.due(step, self._last_step)
+        return not self._lost and self.schedule.due(step, self._last_step)
 
     def step(
         self,
@@ -268,6 +294,7 @@ class RewardMonitor:
         checkpoint: str | Path | None = None,
         save: SavesCheckpoint | None = None,
         about_to_save: bool = False,
+        whatever_it_costs: bool = False,
     ) -> EvalPoint:
         """Judge the weights as they stand.
 
@@ -278,6 +305,7 @@ class RewardMonitor:
             checkpoint: Directory where these weights already lie, if they do.
             save: Called with a folder when this is the best so far: ``model.save_pretrained`` fits.
             about_to_save: The caller will save these weights if they are the best, then call `saved`.
+            whatever_it_costs: Also if it is over the budget.
 
         Returns:
             The point; with ``status="failed"`` and a reason if it could not be measured.
@@ -285,20 +313,23 @@ class RewardMonitor:
         Raises:
             Exception: Whatever went wrong, only if ``on_error="raise"``.
         """
+        self.start()
         if step == 0 and checkpoint is None:
             checkpoint = self._initial(model)
-        measured = self.measure(model, tokenizer, step=step)
         fresh = self._fresh_prompts
-        return self.record(
-            measured,
-            step=step,
-            checkpoint=checkpoint,
-            save=save,
-            about_to_save=about_to_save,
-            answer_fresh=None
-            if fresh is None
-            else lambda: self._measurer.rewards(fresh, model, tokenizer, step=step),
-        )
+        where: dict[str, Any] = {"checkpoint": checkpoint, "save": save, "about_to_save": about_to_save}
+        if fresh is not None:
+            where["answer_fresh"] = lambda: self._measurer.rewards(fresh, model, tokenizer, step=step)
+        try:
+            skipped = "" if whatever_it_costs else self._over_budget(step)
+            if skipped:
+                return self.record(Measured(table=None, skipped=skipped), step=step, **where)
+            with self._budget.spending():
+                return self.record(self.measure(model, tokenizer, step=step), step=step, **where)
+        except RanksLostError as problem:
+            self._lost = True
+            self._complain("ranks", f"no evaluation at step {step}; training goes on", problem)
+            return EvalPoint(step=step, status="failed", reason=str(problem))
 
     def measure(self, model: Any = None, tokenizer: Any = None, *, step: int) -> Measured:
         """Answer and score with these weights; nothing is recorded. The first half of `evaluate`."""
@@ -323,22 +354,27 @@ class RewardMonitor:
         if book is not None:
             if checkpoint is not None:
                 book.saved(step, Path(checkpoint))
-            entered = book.enter(step, measured, about_to_save=about_to_save or save is not None)
+            with _quietly():  # scores may be asked for again
+                entered = book.enter(step, measured, about_to_save=about_to_save or save is not None)
         if answer_fresh is not None and self._ranks.broadcast(book is not None and book.wants_fresh):
             answers = answer_fresh()
             if book is not None:
                 book.settle(answers)
+        error: Exception | None = None
         if book is not None and entered is not None:
-            book.show()
-            decided = _Decided(entered[0], book.verdict, book.best, self.metric, entered[1])
+            with _quietly():  # sinks are other people's code
+                book.show()
+            point, error = entered
+            text = "" if error is None else f"{type(error).__name__}: {error}"
+            decided = _Decided(point, book.verdict, book.best, text)
         decided = self._ranks.broadcast(decided)
         self._remember(decided)
         if save is not None and decided.best is not None and decided.best.step == step:
             self._save(step, save)
         elif self._logbook is not None and checkpoint is not None:
             self._logbook.keep()
-        if decided.error is not None and self.on_error == "raise":
-            raise decided.error
+        if decided.error and self.on_error == "raise":
+            raise error or RMMonitorError(f"rank 0: {decided.error}")
         return decided.point
 
     def judge_once(self) -> EvalPoint:
@@ -365,12 +401,18 @@ class RewardMonitor:
 
         Every rank must call it: what rank 0 finds is broadcast.
         """
-        if not self._open:
+        if not self._open or self._lost:
             return
         if self._logbook is not None:
             self._logbook.saved(step, Path(checkpoint))
             self._logbook.keep()
-        self._best = self._ranks.broadcast(self.best)
+        try:
+            self._best = self._ranks.broadcast(self.best)
+        except RanksLostError as problem:
+            self._lost = True
+            self._complain(
+                "ranks", f"the best after step {step} is not known to all; training goes on", problem
+            )
 
     def examine(self, dataset: Any, tokenizer: Any = None) -> None:
         """Say whether the prompts and the references are in the training set; rank 0 alone looks.
@@ -437,16 +479,46 @@ class RewardMonitor:
         self._ranks = Ranks.current()
         self._measurer.start(self._ranks, folder)
         self._rules = replace(self._rules, horizon=self._rules.horizon or horizon)
-        if self._ranks.is_first:
-            if resume_step is not None:
-                self._measurer.resume()
-            if self._given_sinks is None:
-                self._given_sinks = default_sinks(default_report_to or ())
-            self._logbook = self._open_logbook(resume_step)
-            _say(words.opening(self._logbook.facts()))
-            if self._watch is not None and self._watch.same is not None:
-                _say(f"rm_monitor: {words.note(self._watch.same, metric=self.metric)}")
+        opened: _Opened | None = None
+        error: Exception | None = None
+        try:
+            if self._ranks.is_first:
+                if resume_step is not None:
+                    self._measurer.resume()
+                if self._given_sinks is None:
+                    self._given_sinks = default_sinks(default_report_to or ())
+                self._logbook = self._open_logbook(resume_step)
+                _say(words.opening(self._logbook.facts()))
+                if self._watch is not None and self._watch.same is not None:
+                    _say(f"rm_monitor: {words.note(self._watch.same, metric=self.metric)}")
+                opened = _Opened(tuple(self._logbook.points), self.verdict, self.best, self.metric)
+        except Exception as problem:
+            error = problem
+        self._share_opening(opened, error)
         self._open = True
+
+    def prepare(self, model: Any) -> None:
+        """Say how this model will answer; called before training, so that what cannot work is refused there.
+
+        Raises:
+            UnsupportedSetupError: If the distributed set-up cannot be served; the message has the way out.
+        """
+        setup = self._measurer.prepare(model)
+        if self._open and self._ranks.is_first and (setup.collective or setup.compiled):
+            _say(f"rm_monitor: answers come from {setup}")
+
+    def _share_opening(self, opened: _Opened | None, error: Exception | None) -> None:
+        """Every rank begins with what rank 0 found; if it could not begin, none does."""
+        payloads, errors = self._ranks.agree(opened, error)
+        if error is not None:
+            raise error
+        if errors:
+            raise RMMonitorError(f"rank 0 could not begin: {errors.get(0, errors)}")
+        found = payloads[0]
+        if self._logbook is None and found is not None:
+            self._curve, self._verdict, self._best = list(found.curve), found.verdict, found.best
+            self.metric = found.metric
+            self._last_step = found.curve[-1].step if found.curve else None
 
     def _open_logbook(self, resume_step: int | None) -> Logbook:
         logbook = Logbook(
@@ -510,6 +582,17 @@ class RewardMonitor:
             self._complain("initial", "the initial weights were not found on disk", problem)
             return None
 
+    def _over_budget(self, step: int) -> str:
+        """Why an evaluation is left out; empty if it is not. Clocks differ, so rank 0's holds."""
+        if self._lost:
+            return "other processes did not come to agree earlier in this run"
+        if self._budget.max_overhead is None:
+            return ""
+        reason = self._ranks.broadcast(self._budget.refusal())
+        if reason and self._ranks.is_first:
+            log.warning("rm_monitor: no evaluation at step %d: %s", step, reason)
+        return reason
+
     def _save(self, step: int, save: SavesCheckpoint) -> None:
         """Let the user's function write the new best, on every rank, then keep it."""
         folder = self.folder / "saved" / f"step-{step}"
@@ -530,7 +613,16 @@ class RewardMonitor:
         """Take over what rank 0 decided; rank 0's logbook has it already."""
         if self._logbook is None:
             self._curve = [p for p in self._curve if p.step != decided.point.step] + [decided.point]
-            self._verdict, self._best, self.metric = decided.verdict, decided.best, decided.metric
+            self._verdict, self._best = decided.verdict, decided.best
+
+
+def _quietly() -> AbstractContextManager[None]:
+    """Random states are put back; without torch in this process there is no training to disturb."""
+    if "torch" not in sys.modules:
+        return nullcontext()
+    from rm_monitor.undisturbed import undisturbed  # noqa: PLC0415
+
+    return undisturbed()
 
 
 def _say(text: str) -> None:

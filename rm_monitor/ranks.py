@@ -7,10 +7,13 @@ a fault of ours does not break the training's group.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import pickle
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
+
+from rm_monitor.errors import RanksLostError
 
 __all__ = ["Ranks"]
 
@@ -63,23 +66,69 @@ class Ranks:
         """This process's part, by stride, each item with its index; parts may be uneven or empty."""
         return [(i, items[i]) for i in range(self.rank, len(items), self.size)]
 
-    def agree(self, payload: T, error: BaseException | None) -> tuple[list[T], dict[int, str]]:
-        """Every rank's payload and the errors of those that failed. Each rank must call it, failed or not."""
-        mine = (payload, None if error is None else f"{type(error).__name__}: {error}"[:2000])
-        box: list[Any] = [mine]
-        if self.group is not None:
-            import torch.distributed as dist  # noqa: PLC0415
+    def largest_share(self, n: int) -> int:
+        """Of ``n`` items, what the rank with the most has."""
+        return -(-n // self.size)
 
-            box = [None] * self.size
-            dist.all_gather_object(box, mine, group=self.group)
+    def agree(self, payload: T | None, error: BaseException | None) -> tuple[list[T | None], dict[int, str]]:
+        """Every rank's payload and the errors of those that failed. Each rank must call it, failed or not.
+
+        A payload that cannot be sent is an error of its rank, found before anyone waits.
+
+        Raises:
+            RanksLostError: If a rank did not come.
+        """
+        if self.group is None:
+            return [payload], {} if error is None else {self.rank: _in_words(error)}
+        why = _unsendable(payload) if error is None else _in_words(error)
+        mine = (None, why) if why else (payload, None)
+        box = self._together(lambda dist: _all_gather(dist, mine, self.size, self.group))
         return [p for p, _ in box], {rank: text for rank, (_, text) in enumerate(box) if text is not None}
 
     def broadcast(self, value: T | None) -> T:
-        """Rank 0's value, on every rank."""
-        box: list[Any] = [value]
-        if self.group is not None:
-            import torch.distributed as dist  # noqa: PLC0415
+        """Rank 0's value, on every rank.
 
-            dist.broadcast_object_list(box, src=0, group=self.group)
-        first: T = box[0]
-        return first
+        Raises:
+            RanksLostError: If a rank did not come; on every rank, if the value cannot be sent.
+        """
+        if self.group is None:
+            alone: Any = value
+            return alone  # type: ignore[no-any-return]
+        problem = "" if not self.is_first else _unsendable(value)
+        box: list[Any] = [(None if problem else value, problem)]
+        self._together(lambda dist: dist.broadcast_object_list(box, src=0, group=self.group))
+        first, problem = box[0]
+        if problem:
+            raise RanksLostError(f"rank 0's decision cannot be sent: {problem}")
+        return first  # type: ignore[no-any-return]
+
+    def _together(self, collective: Callable[[Any], Any]) -> Any:
+        import torch.distributed as dist  # noqa: PLC0415
+
+        try:
+            return collective(dist)
+        except Exception as problem:
+            raise RanksLostError(
+                f"rank {self.rank} of {self.size} waited for the others in vain "
+                f"({type(problem).__name__}: {problem}); "
+                "a process died or is stuck, and this run is not monitored any further"
+            ) from problem
+
+
+def _unsendable(value: Any) -> str:
+    """Why a value cannot be sent; empty if it can. Found before the others wait for it."""
+    try:
+        pickle.dumps(value)
+    except Exception as problem:
+        return _in_words(problem)
+    return ""
+
+
+def _in_words(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"[:2000]
+
+
+def _all_gather(dist: Any, mine: Any, size: int, group: Any) -> list[Any]:
+    box: list[Any] = [None] * size
+    dist.all_gather_object(box, mine, group=group)
+    return box

@@ -172,12 +172,12 @@ def _comparable(curve: Sequence[EvalPoint], metric: str) -> list[EvalPoint]:
 
 
 def _failed(curve: Sequence[EvalPoint]) -> int:
-    """Evaluations in a row, up to the last, that gave no number."""
+    """Evaluations in a row, up to the last, that gave no number; one that was left out on purpose is none."""
     count = 0
     for point in reversed(curve):
         if point.status not in ("failed", "skipped"):
             break
-        count += 1
+        count += point.status == "failed"
     return count
 
 

@@ -17,9 +17,8 @@ def _own_cache(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("RM_MONITOR_CACHE", str(tmp_path_factory.getbasetemp() / "score-cache"))
 
 
-@pytest.fixture(scope="session")
-def tiny_tokenizer_dir(tmp_path_factory):
-    """A byte-level BPE tokenizer with a ChatML-like template, pad != eos, saved to a folder."""
+def build_tokenizer():
+    """A byte-level BPE tokenizer with a ChatML-like template, pad != eos."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
@@ -40,8 +39,14 @@ def tiny_tokenizer_dir(tmp_path_factory):
         "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}<|end|>{% endfor %}"
         "{% if add_generation_prompt %}<|assistant|>{% endif %}"
     )
+    return tokenizer
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer_dir(tmp_path_factory):
+    """The tokenizer, saved to a folder."""
     folder = tmp_path_factory.mktemp("tokenizer")
-    tokenizer.save_pretrained(folder)
+    build_tokenizer().save_pretrained(folder)
     return folder
 
 
@@ -52,9 +57,8 @@ def tiny_tokenizer(tiny_tokenizer_dir):
     return AutoTokenizer.from_pretrained(tiny_tokenizer_dir)
 
 
-@pytest.fixture(scope="session")
-def tiny_policy_dir(tmp_path_factory, tiny_tokenizer):
-    """A 2-layer Llama with random weights, scaled so that its logits spread, beside its tokenizer."""
+def build_policy(tokenizer):
+    """A 2-layer Llama with random weights, scaled so that its logits spread."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -62,15 +66,15 @@ def tiny_policy_dir(tmp_path_factory, tiny_tokenizer):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         config = LlamaConfig(
-            vocab_size=len(tiny_tokenizer),
+            vocab_size=len(tokenizer),
             hidden_size=32,
             intermediate_size=64,
             num_hidden_layers=2,
             num_attention_heads=4,
             num_key_value_heads=2,
             max_position_embeddings=512,
-            pad_token_id=tiny_tokenizer.pad_token_id,
-            eos_token_id=tiny_tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+            eos_token_id=tokenizer.eos_token_id,
             bos_token_id=None,
             attention_dropout=0.1,
         )
@@ -78,6 +82,13 @@ def tiny_policy_dir(tmp_path_factory, tiny_tokenizer):
         for p in model.parameters():
             if p.ndim == 2:
                 p.data.mul_(4.0)
+    return model
+
+
+@pytest.fixture(scope="session")
+def tiny_policy_dir(tmp_path_factory, tiny_tokenizer):
+    """The policy beside its tokenizer, saved to a folder."""
+    model = build_policy(tiny_tokenizer)
     folder = tmp_path_factory.mktemp("policy")
     model.save_pretrained(folder)
     tiny_tokenizer.save_pretrained(folder)

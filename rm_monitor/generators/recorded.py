@@ -18,6 +18,8 @@ _TEXT = ("completion", "output", "response", "answer", "text")
 class RecordedGenerator:
     """Answers from a JSONL file (``id`` or ``prompt``, ``completion``) or a mapping of ids to texts."""
 
+    needs_model = False
+
     def __init__(self, source: str | Path | Mapping[str, str]) -> None:
         self._texts = dict(source) if isinstance(source, Mapping) else _read(Path(source))
 
