@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from rm_monitor.cli import app
-from rm_monitor.doctor import Report, checks, examine, fit_temperature, load_pairs
+from rm_monitor.doctor import Pair, Report, checks, examine, fit_temperature, load_pairs
 from rm_monitor.doctor.pairs import agreement
 from rm_monitor.doctor.probes import PROBES
 from rm_monitor.scorers import load_scorer
@@ -157,6 +157,16 @@ def test_an_answer_that_is_a_json_literal_is_text(tmp_path):
 def test_a_row_that_is_no_pair_is_refused_with_its_number(row, tmp_path):
     with pytest.raises(ValueError, match=r"row 1 of .* is not a labelled pair: it needs `prompt`"):
         load_pairs(pairs_file(tmp_path, [LAYOUTS["text"], row]))
+
+
+def test_why_pairs_are_unscored_is_said(folder):
+    rows = [load_pair("short", "a"), load_pair("x" * 900, "a"), load_pair("Four.<|eot_id|>", "b")]
+    page = str(examine(load_scorer(folder), rows))
+    assert "labelled pairs: 3, 1 unscored, 1 overflow, 1 special_text" in page
+
+
+def load_pair(chosen, rejected):
+    return Pair(PROBES[0].prompt, chosen, rejected)
 
 
 def test_agreement_is_shown_beside_longer_wins(tmp_path):

@@ -46,6 +46,7 @@ class Agreement:
         longer_wins: The same for the rule that the longer answer is better: what a judge has to beat.
         prefers_longer: How often the reward model prefers the longer answer; people do in ``longer_wins``.
         pairs: How many there were.
+        flags: In how many pairs an answer was flagged ``overflow``, ``special_text`` ...
         calibration: The temperature that these pairs ask for, and reliability before and after.
     """
 
@@ -54,12 +55,13 @@ class Agreement:
     longer_wins: Estimate
     prefers_longer: Estimate
     pairs: int
+    flags: Mapping[str, int]
     calibration: stats.Calibration
 
 
 def agreement(scorer: Scorer | PreferenceScorer, pairs: Sequence[Pair], *, name: str = "") -> Agreement:
     """How often the scorer agrees with the labels, and how true its probabilities are."""
-    margin = margins(scorer, pairs)
+    margin, flags = _judged(scorer, pairs)
     ours = stats.outcome(margin, tie=tie_of(scorer, margin))
     longer = np.sign([len(pair.chosen) - len(pair.rejected) for pair in pairs]).astype(np.float64)
     return Agreement(
@@ -68,6 +70,7 @@ def agreement(scorer: Scorer | PreferenceScorer, pairs: Sequence[Pair], *, name:
         longer_wins=stats.rate((longer + 1) / 2),
         prefers_longer=stats.rate(np.where(longer == 0, np.nan, np.where(longer > 0, ours, 1 - ours))),
         pairs=len(pairs),
+        flags=flags,
         calibration=stats.fit_temperature(margin, stated=_stated(scorer)),
     )
 
@@ -83,17 +86,24 @@ def fit_temperature(scorer: Scorer | PreferenceScorer, pairs: Sequence[Pair]) ->
 
 def margins(scorer: Scorer | PreferenceScorer, pairs: Sequence[Pair]) -> FloatArray:
     """``(n,)`` reward of the chosen answer minus the other's (a preference model's log-odds), or nan."""
+    return _judged(scorer, pairs)[0]
+
+
+def _judged(scorer: Scorer | PreferenceScorer, pairs: Sequence[Pair]) -> tuple[FloatArray, dict[str, int]]:
+    """Margins, and how many pairs were flagged."""
     prompts = [pair.prompt for pair in pairs]
     chosen = [Completion(prompt_id=pair.prompt.id, text=pair.chosen) for pair in pairs]
     rejected = [Completion(prompt_id=pair.prompt.id, text=pair.rejected) for pair in pairs]
     if isinstance(scorer, PreferenceScorer):
         said = scorer.prefer(prompts, chosen, rejected)
         log_odds: FloatArray = logit(np.asarray(getattr(said, "probability", said), dtype=np.float64))
-        return np.clip(log_odds, -1e6, 1e6)
+        return np.clip(log_odds, -1e6, 1e6), {}
     scored = evaluate.as_scores(
         scorer.score([*prompts, *prompts], [*chosen, *rejected]), 2 * len(pairs), scorer="the scorer"
     )
-    return scored.reward[: len(pairs)] - scored.reward[len(pairs) :]
+    either = {name: x[: len(pairs)] | x[len(pairs) :] for name, x in scored.flags.items()}
+    margin = scored.reward[: len(pairs)] - scored.reward[len(pairs) :]
+    return margin, {name: int(x.sum()) for name, x in either.items() if x.any()}
 
 
 def outcomes(scorer: Scorer | PreferenceScorer, pairs: Sequence[Pair]) -> FloatArray:

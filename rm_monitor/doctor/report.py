@@ -64,7 +64,8 @@ class Report:
         return found
 
     def _agreement(self, one: Agreement) -> Iterator[str]:
-        unscored = f", {one.pairs - one.rate.n} unscored" if one.pairs > one.rate.n else ""
+        flags = "".join(f", {count} {name}" for name, count in one.flags.items())
+        unscored = f", {one.pairs - one.rate.n} unscored{flags}" if one.pairs > one.rate.n else flags
         yield f"labelled pairs {one.name}".rstrip() + f": {one.pairs}{unscored}"
         yield f"  agrees with people on        {_share(one.rate)}"
         yield f'  "the longer answer wins" on  {_share(one.longer_wins)}'

@@ -67,7 +67,8 @@ class Description:
         temperature: Divides it inside the sigmoid; None: 1 on a logit scale, no probability elsewhere.
         reward: The number that is the headline, and that higher is better.
         head: What decides that number: shape, where it is read, sign.
-        model: Facts of the network: weights, dtype, attention.
+        network: Its class and size.
+        model: What its numbers depend on: weights, dtype, attention.
         device: Where it runs.
         input: How conversations become ids.
         attributes: Further numbers it gives; each is a curve of its own.
@@ -80,6 +81,7 @@ class Description:
     temperature: float | None
     reward: str
     head: Mapping[str, str]
+    network: str
     model: Mapping[str, str]
     device: str
     input: InputFormat
@@ -95,7 +97,7 @@ class Description:
             *([("attributes", f"{', '.join(self.attributes)}: a curve each")] if self.attributes else []),
             ("scale", f"{self.scale}: {SCALES[self.scale]}{self._probability()}"),
             ("head", ", ".join(f"{key} {value}" for key, value in self.head.items())),
-            ("network", ", ".join(f"{k} {v}" for k, v in self.model.items() if not k.endswith(HASHES))),
+            ("network", ", ".join([self.network, *self._numerics()])),
             ("weights", ", ".join(v for k, v in self.model.items() if k.endswith("weights"))),
             ("device", self.device),
             ("input", str(self.input)),
@@ -103,6 +105,9 @@ class Description:
             *(("note", note) for note in self.notes),
         ]
         return [f"{name:<13} {value}" for name, value in facts]
+
+    def _numerics(self) -> list[str]:
+        return [f"{key} {value}" for key, value in self.model.items() if not key.endswith(HASHES)]
 
     def _probability(self) -> str:
         if self.temperature is not None:

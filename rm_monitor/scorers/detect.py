@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -65,6 +66,8 @@ TOLD = {
     "pair_preference": "which of two answers is better, A or B (RLHFlow pair-preference models)",
     "implicit": "a DPO-trained policy, with `reference=` the model it started from",
 }
+
+HINTS = {"nemotron": "nemotron.*reward", "pair_preference": "pair.?pref", "implicit": "dpo"}
 
 KINDS = (*(rule.kind for rule in RULES), *TOLD)
 
@@ -134,9 +137,11 @@ def _undecided(checkpoint: Checkpoint) -> str:
             f"{checkpoint.name!r} ({architecture}) has no reward head that is known here. "
             f"Name its kind with `kind=` (one of {', '.join(KINDS)}), or give a function or a Scorer"
         )
+    hint = next((kind for kind, name in HINTS.items() if re.search(name, checkpoint.name, re.I)), None)
     choices = "; ".join(f"{kind!r}: {meaning}" for kind, meaning in TOLD.items())
     return (
         f"{checkpoint.name!r} ({architecture}) has no reward head: it is a language model, and its "
         "files do not tell "
         f"how to read a score from it. If it is a reward model, say which with `kind=`: {choices}"
+        + (f". Its name sounds like kind={hint!r}" if hint else "")
     )

@@ -339,7 +339,8 @@ def test_f13_the_quality_head_is_the_one_that_is_named(tmp_path, chatml):
     """ODIN: label 0 is length, label 1 is quality."""
     from transformers import LlamaForSequenceClassification
 
-    model = scaled(lambda: LlamaForSequenceClassification(llama_config(chatml, num_labels=2)))
+    names = {"id2label": {0: "length", 1: "quality"}, "label2id": {"length": 0, "quality": 1}}
+    model = scaled(lambda: LlamaForSequenceClassification(llama_config(chatml, num_labels=2, **names)))
     folder = save(tmp_path, model, chatml)
     with pytest.raises(ScorerError, match="ODIN's quality head is 1"):
         load_scorer(folder)
@@ -347,6 +348,11 @@ def test_f13_the_quality_head_is_the_one_that_is_named(tmp_path, chatml):
     ids = load_scorer(folder, index=1).formatter.render(prompt(), TEXTS[0]).ids
     assert scores.reward[0] == pytest.approx(reference.bradley_terry(folder, ids)[1], abs=2e-5)
     assert len(scores.attributes) == 2
+    values = curve(load_scorer(folder, index=1), TEXTS[:3], TEXTS[1:4])
+    np.testing.assert_array_equal(values["attribute/quality"], values["reward"])  # each label has a curve
+    page = str(load_scorer(folder, index=1).describe())
+    assert "reward        label 1 (quality); higher is better" in page
+    assert "attributes    length, quality: a curve each" in page
 
 
 def test_f13_a_reversed_sign_is_found_by_the_doctor():

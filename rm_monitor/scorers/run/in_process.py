@@ -106,6 +106,7 @@ class InProcessScorer:
             temperature=self.temperature,
             reward=self.head.identity["reward"],
             head={k: v for k, v in self.head.identity.items() if k != "reward"},
+            network=_network(self.reader.model),
             model=dict(self.reader.identity),
             device=device_name(self.device),
             input=describe_input(self.formatter, answers=2 if hasattr(self, "prefer") else 1),
@@ -171,6 +172,14 @@ class InProcessScorer:
     def _run(self, rows: list[Row], batcher: Batcher) -> Readout:
         with frozen(self.reader.model, self.head, device=self.device):
             return self.head(batcher.run(rows, self.reader, device=self.device).to(self.device))
+
+
+def _network(model: Any) -> str:
+    """Class and size of a network, or of several."""
+    parts = list(model) if isinstance(model, torch.nn.ModuleList) else [model]
+    names = " and ".join(type(part).__name__ for part in parts)
+    count = sum(p.numel() for p in model.parameters())
+    return f"{names}, {count / 1e9:.2f} B" if count >= 1e9 else f"{names}, {count / 1e6:.3g} M parameters"
 
 
 def check_rows(prompts: Sequence[Prompt], *columns: Sequence[Completion]) -> None:
