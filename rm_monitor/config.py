@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from rm_monitor.types import Sampling
+from rm_monitor.types import Sampling, Tolerance
 
 __all__ = ["MonitorConfig"]
 
@@ -39,7 +39,7 @@ class MonitorConfig:
     keep_best: int = 1
     temperature: float | None = None
     min_drop: float = 0.02
-    tolerance: float = 0.0
+    tolerance: Tolerance = 0.0
     horizon: int | None = None
     training_reward: str | list[str] | None = None
     kl: bool | str | None = None

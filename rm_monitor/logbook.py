@@ -25,7 +25,7 @@ from rm_monitor.signals import Watch
 from rm_monitor.stores.history import History
 from rm_monitor.stores.texts import write_texts
 from rm_monitor.stores.verdicts import write_verdict
-from rm_monitor.types import Best, EvalPoint, FloatArray, Signal, Sink, Table, Update, Verdict
+from rm_monitor.types import Best, EvalPoint, FloatArray, Signal, Sink, Table, Tolerance, Update, Verdict
 from rm_monitor.verdict import Memory, judge
 
 __all__ = ["Complaints", "Logbook", "Rules"]
@@ -42,7 +42,7 @@ class Rules:
         temperature: Of the pool score; None: fitted to the first point's spread.
         seed: Of every bootstrap.
         min_drop: Smallest fall that is ever called degraded, as a share of the pool score.
-        tolerance: Fall that is healthy jitter, likewise.
+        tolerance: Fall that is healthy, likewise, or ``"jitter"``.
         horizon: Evaluations the run will have; None: unknown.
         keep_best: Candidates for the best that stay on disk.
     """
@@ -51,7 +51,7 @@ class Rules:
     temperature: float | None = None
     seed: int = 0
     min_drop: float = 0.02
-    tolerance: float = 0.0
+    tolerance: Tolerance = 0.0
     horizon: int | None = None
     keep_best: int = 1
 

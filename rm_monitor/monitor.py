@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rm_monitor import evaluate, inputs, words
+from rm_monitor import evaluate, inputs, stats, words
 from rm_monitor.budget import Budget
 from rm_monitor.config import MonitorConfig
 from rm_monitor.errors import RanksLostError, RMMonitorError
@@ -31,7 +31,7 @@ from rm_monitor.ranks import Ranks
 from rm_monitor.schedule import Schedule
 from rm_monitor.signals import Watch
 from rm_monitor.sinks import default_sinks, load_sinks
-from rm_monitor.types import Best, EvalPoint, Generator, Sampling, Sink, Verdict
+from rm_monitor.types import Best, EvalPoint, Generator, Sampling, Sink, Tolerance, Verdict
 
 if TYPE_CHECKING:
     from rm_monitor.callback import RewardMonitorCallback
@@ -90,7 +90,8 @@ class RewardMonitor:
             them.
         temperature: Divides margins inside the sigmoid; None is 1 on a logit scale.
         min_drop: Smallest fall of the pool score that is ever called degraded, as a share.
-        tolerance: Fall that is tolerated as checkpoint-to-checkpoint jitter, as a share.
+        tolerance: Fall that is healthy, as a share; ``"jitter"``: what checkpoints of this run differ by from
+            one to the next counts as chance (``docs/statistics.md``).
         horizon: Evaluations the run will have; None: from the Trainer, or unknown.
         training_reward: What training optimises, where the trainer's logs do not tell: a hub id, a folder, a
             loaded model, a function, a fingerprint, or a list of these. If it is the monitor's own reward
@@ -138,7 +139,7 @@ class RewardMonitor:
         keep_best: int = 1,
         temperature: float | None = None,
         min_drop: float = 0.02,
-        tolerance: float = 0.0,
+        tolerance: Tolerance = 0.0,
         horizon: int | None = None,
         training_reward: Any = None,
         kl: Any = None,
@@ -174,6 +175,13 @@ class RewardMonitor:
             kl=kl,
             generator=None if generator is None else load_generator(generator),
             keep_sharded=sharded_weights == "keep",
+        )
+        stats.Detector(  # a rule out of range is refused now, not at the second evaluation
+            levels=(0.05, 0.20),
+            horizon=horizon,
+            min_drop=min_drop,
+            tolerance=tolerance,
+            confirm_on_warn=confirm_on_warn is not None,
         )
         self._rules = Rules(
             metric=metric,
@@ -543,7 +551,7 @@ class RewardMonitor:
             self.folder,
             self._fresh_prompts,
             temperature=self._rules.temperature or 1.0,
-            tolerance=self._rules.tolerance,
+            tolerance=0.0 if self._rules.tolerance == "jitter" else self._rules.tolerance,  # refused above
         )
 
     def start_reading(self) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rm_monitor import stats
 from rm_monitor.stats import Memory
-from rm_monitor.types import Estimate, EvalPoint, FloatArray, Signal
+from rm_monitor.types import Estimate, EvalPoint, FloatArray, Signal, Tolerance
 
 __all__ = ["Memory", "second_judges", "second_opinions"]
 
@@ -38,7 +38,7 @@ def second_opinions(
     alpha: float = 0.05,
     warn_alpha: float = 0.20,
     min_drop: float = 0.02,
-    tolerance: float = 0.0,
+    tolerance: Tolerance = 0.0,
     temperature: float | None = None,
     seed: int = 0,
     clusters: NDArray[Any] | None = None,
@@ -63,7 +63,7 @@ def second_opinions(
         alpha: False-alarm rate of a run, for all second judges together.
         warn_alpha: At which an alarm in force is upheld.
         min_drop: Smallest fall that counts, as a share of the pool score.
-        tolerance: Fall that is healthy jitter, likewise.
+        tolerance: Fall that is healthy, likewise, or ``"jitter"``.
         temperature: Of the pool score; None: fitted to each judge's first point.
         seed: Of the resamples.
         clusters: ``(n,)`` labels of prompts that belong together.

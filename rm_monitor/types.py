@@ -52,6 +52,7 @@ BoolArray: TypeAlias = NDArray[np.bool_]
 FinishReason: TypeAlias = Literal["stop", "length", "unknown"]
 Scale: TypeAlias = Literal["logit", "rating", "unit", "unknown"]
 Status: TypeAlias = Literal["ok", "partial", "failed", "skipped"]
+Tolerance: TypeAlias = float | Literal["jitter"]  # a share, or what the run itself shows
 State: TypeAlias = Literal[
     "improving", "steady", "warned", "degraded", "recovered", "undecided", "unknown", "saturated"
 ]

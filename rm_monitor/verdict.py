@@ -9,14 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rm_monitor import stats
 from rm_monitor.stats import Memory
-from rm_monitor.types import Best, Estimate, EvalPoint, State, Verdict
+from rm_monitor.types import Best, Estimate, EvalPoint, State, Tolerance, Verdict
 
 __all__ = ["Memory", "Settled", "judge"]
 
@@ -43,7 +43,7 @@ def judge(
     alpha: float = 0.05,
     warn_alpha: float = 0.20,
     min_drop: float = 0.02,
-    tolerance: float | Literal["jitter"] = 0.0,
+    tolerance: Tolerance = 0.0,
     temperature: float | None = 1.0,
     seed: int = 0,
     clusters: NDArray[Any] | None = None,

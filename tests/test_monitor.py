@@ -202,6 +202,9 @@ def test_outside_a_trainer_an_output_dir_is_needed(tmp_path):
         (dict(reward_model={"a/b": CountsGood()}), "scorer's name"),
         (dict(every=0), "every"),
         (dict(report_to="tensorbored"), "tensorbored"),
+        ({"min_drop": 2}, "`min_drop` is a share"),
+        ({"tolerance": "some"}, "`tolerance` is a share .* got 'some'"),
+        ({"tolerance": "jitter", "confirm_on_warn": ["fresh"] * 20}, "fresh prompts see the jitter too"),
     ],
 )
 def test_bad_arguments_are_refused_at_construction(tmp_path, arguments, message):

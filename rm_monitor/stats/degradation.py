@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rm_monitor.stats.detector import Detector
 from rm_monitor.stats.look import Look
 from rm_monitor.stats.strict import strict_looks
-from rm_monitor.types import FloatArray
+from rm_monitor.types import FloatArray, Tolerance
 
 __all__ = ["degradation", "smallest_visible_drop"]
 
@@ -26,7 +26,7 @@ def degradation(
     alpha: float = 0.05,
     windows: Sequence[int] = (1, 2, 3),
     min_drop: float = 0.02,
-    tolerance: float | Literal["jitter"] = 0.0,
+    tolerance: Tolerance = 0.0,
     seed: int = 0,
     strict: bool = False,
     clusters: NDArray[Any] | None = None,

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ from rm_monitor.stats.paired import Effects, effects, groups
 from rm_monitor.stats.pool import Pool
 from rm_monitor.stats.retest import DIRECT, FreshBudget
 from rm_monitor.stats.spending import Budget, spent_by
-from rm_monitor.types import FloatArray
+from rm_monitor.types import FloatArray, Tolerance
 
 __all__ = ["Detector"]
 
@@ -72,7 +72,7 @@ class Detector:
         horizon: int | None = None,
         windows: Sequence[int] = (1, 2, 3),
         min_drop: float = 0.02,
-        tolerance: float | Literal["jitter"] = 0.0,
+        tolerance: Tolerance = 0.0,
         seed: int = 0,
         clusters: NDArray[Any] | None = None,
         confirm_on_warn: bool = False,
@@ -94,6 +94,8 @@ class Detector:
                 '`tolerance="jitter"` is not for `confirm_on_warn`: fresh prompts see the jitter too. '
                 "Give a size, such as twice `rm_monitor.stats.jitter` of an earlier run"
             )
+        if isinstance(tolerance, str) and tolerance != "jitter":
+            raise ValueError(f'`tolerance` is a share in [0, 1) or "jitter", got {tolerance!r}')
         fixed = 0.0 if tolerance == "jitter" else tolerance
         for name, value in (("min_drop", min_drop), ("tolerance", fixed)):
             if not 0 <= value < 1:
