@@ -72,7 +72,7 @@ def words_card(verdict: Verdict, best: Best | None, metric: str, *, picture: str
     return (
         f"<div><p><b>{MARKS[verdict.state]} {for_html(state)} {for_html(claim)}</b></p>"
         f"<p>{for_html(words.why(verdict, metric=metric))}</p>{picture}"
-        f"<p>{for_html(words.todo(verdict, best))}</p></div>"
+        f"<p>{for_html(words.todo(verdict, best, metric=metric))}</p></div>"
     )
 
 

@@ -75,7 +75,8 @@ def chart(runs: Sequence[RunView], layout: Layout, *, titles: bool = True) -> st
     steps = [float(p.step) for run in runs for p in run.curve]
     x = (min(steps), max(steps))
     share = words.is_share(metric)
-    always = [0.5] if share and not metric.startswith("reward") else []
+    half = words.against_references(metric)
+    always = [0.5] if half else []
     y = padded([p.metrics[metric] for p in shown], always=always, share=share)
     level = Frame(layout.left, 20, layout.right, 20 + layout.level, x, y)
     changes = [e for run in runs for e in run.headline_changes.values()]
@@ -85,7 +86,7 @@ def chart(runs: Sequence[RunView], layout: Layout, *, titles: bool = True) -> st
         foot += _CHANGE + 26
         change = Frame(layout.left, foot - _CHANGE, layout.right, foot, x, padded(changes, always=[0.0]))
     parts = [*grid(level, metric), *_columns(level, foot, layout)]
-    if share:
+    if half:
         parts.append(f'<path class="ref" d="M{number(level.left)} {level.line(0.5)}H{number(level.right)}"/>')
     for k, run in enumerate(runs):
         parts += [f'<g class="run run{k}">', *_levels(run, k, level, foot), "</g>"]
@@ -181,7 +182,7 @@ def _boundaries(run: RunView, frame: Frame) -> Iterator[str]:
 def _names(runs: Sequence[RunView], frame: Frame, metric: str) -> Iterator[str]:
     """Names at the lines' ends, moved apart where they would touch."""
     wanted: list[tuple[float, str, str]] = []
-    if words.is_share(metric):
+    if words.against_references(metric):
         wanted.append((frame.line(0.5), "ax", "= the references"))
     if len(runs) > 1:
         for k, run in enumerate(runs):

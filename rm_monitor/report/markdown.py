@@ -27,7 +27,7 @@ def _run(run: RunView) -> Iterator[str]:
     state, claim = sentences.split(words.headline(verdict))
     yield f"### {mark(run)} {inert(run.name)}: {state.rstrip('.').lower()}\n"
     yield f"**{inert(claim or state)}** {inert(words.why(verdict, metric=metric))}\n"
-    yield f"{inert(words.todo(verdict, run.best))}\n"
+    yield f"{inert(words.todo(verdict, run.best, metric=metric))}\n"
     values = [p.metrics[metric].value if metric in p.metrics else float("nan") for p in run.curve]
     star = next((i for i, p in enumerate(run.curve) if p.step == run.best_step), None)
     if values:

@@ -73,7 +73,7 @@ def _frame(frame: Frame, metric: str) -> Iterator[str]:
         at = frame.line(value)
         yield f'<path class="grid" d="M{number(frame.left)} {at}H{number(frame.right)}"/>'
         yield f'<text class="ax" x="{number(frame.left - 4)}" y="{at + 4:.1f}" text-anchor="end">{_end(value, metric)}</text>'
-    if words.is_share(metric) and low < 0.5 < high:
+    if words.against_references(metric) and low < 0.5 < high:
         yield f'<path class="ref" d="M{number(frame.left)} {frame.line(0.5)}H{number(frame.right)}"/>'
     for step, anchor in ((frame.x[0], "start"), (frame.x[1], "end")):
         yield f'<text class="ax" x="{frame.column(step)}" y="{number(frame.bottom + 14)}" text-anchor="{anchor}">{int(step)}</text>'

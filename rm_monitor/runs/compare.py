@@ -41,6 +41,8 @@ class Comparison:
         lost: Ids of the prompts that A won against the reference and B lost, largest fall first.
         gained: Ids of the prompts that A lost and B won, largest gain first.
         tags: Tag -> paired change of the headline metric, worst first.
+        left_out: Prompts without a score on one side: the numbers are of the others, which need not be like
+            them.
     """
 
     a: str
@@ -56,6 +58,7 @@ class Comparison:
     lost: tuple[str, ...] = ()
     gained: tuple[str, ...] = ()
     tags: dict[str, Estimate] = field(default_factory=dict)
+    left_out: int = 0
 
     @property
     def is_worse(self) -> bool:
@@ -79,6 +82,7 @@ class Comparison:
             "lost": list(self.lost),
             "gained": list(self.gained),
             "tags": _plain(self.tags),
+            "left_out": self.left_out,
         }
 
     def __str__(self) -> str:
@@ -91,6 +95,10 @@ class Comparison:
         if self.head_to_head is not None:
             share = words.number(self.head_to_head.value)
             lines.append(f"  B beats A on {share} ({words.interval(self.head_to_head)})")
+        if self.left_out:
+            lines.append(
+                f"  {self.left_out} prompts are left out: no score on one side; they may be unlike the others"
+            )
         lines.append(f"  by prompt: {self.better} better, {self.worse} worse, {self.same} the same")
         lines += [_flips("won against the reference and lost now", self.lost)] if self.lost else []
         lines += [_flips("lost against the reference and won now", self.gained)] if self.gained else []
@@ -180,6 +188,7 @@ def compare_points(
         lost=_flipped(a, b, difference),
         gained=_flipped(b, a, -difference),
         tags=_by_tag(a, b, metric, known),
+        left_out=int((~np.isfinite(b.values[metric] - a.values[metric])).sum()),
     )
 
 

@@ -8,13 +8,11 @@ from collections.abc import Mapping, Sequence
 from rm_monitor.escape import for_terminal
 from rm_monitor.types import Best, EvalPoint, Update, Verdict
 from rm_monitor.words.numbers import at_steps, interval, number
-from rm_monitor.words.signals import note, notice
+from rm_monitor.words.signals import LOUD, note, notice
 from rm_monitor.words.sparkline import sparkline
-from rm_monitor.words.verdict import headline, ties, why
+from rm_monitor.words.verdict import headline, others, why
 
 __all__ = ["alarm", "line", "news", "opening", "summary"]
-
-_LOUD = ("divergence", "second_opinion", "training_reward", "constant", "same_reward_model", "not_confirmed")
 
 
 def opening(facts: Mapping[str, str]) -> str:
@@ -65,9 +63,7 @@ def alarm(update: Update) -> str:
     }.get(v.state, f"rm_monitor {v.state.upper()} at step {v.step}: {headline(v)}")
     lines = [claim, f"  {why(v, metric=update.metric)} Training goes on."]
     new = {s.name for s in update.news}
-    lines += [
-        f"  {note(s, metric=update.metric)}" for s in v.signals if s.name in _LOUD and s.name not in new
-    ]
+    lines += [f"  {note(s, metric=update.metric)}" for s in v.signals if s.name in LOUD and s.name not in new]
     if update.best is not None:
         where = for_terminal(update.best.checkpoint or "not saved yet")
         lines.append(f"  Best checkpoint (step {update.best.step}): {where}")
@@ -78,11 +74,11 @@ def alarm(update: Update) -> str:
 
 def news(update: Update) -> str:
     """What was not seen before, beside the headline: one line for tells, a block for what is graver."""
-    loud = [s for s in update.news if s.name in _LOUD]
+    loud = [s for s in update.news if s.name in LOUD]
     at = f"at step {update.point.step}"
     lines = [f"rm_monitor NOTE {at}: {note(s, metric=update.metric)}" for s in loud]
     start = f"rm_monitor note {at}"
-    quiet = [s for s in update.news if s.name not in _LOUD]
+    quiet = [s for s in update.news if s.name not in LOUD]
     if len(quiet) == 1:
         lines.append(f"{start}: {note(quiet[0], metric=update.metric)}")
     elif quiet:
@@ -115,16 +111,18 @@ def summary(
     if verdict.state in ("degraded", "warned"):
         lines.append(f"  {why(verdict, metric=metric)}")
     if best is not None:
-        flattering = f"; the highest of {len(known)} reads high" if len(known) > 1 else ""
+        is_top = verdict.best is not None and verdict.best.step == best.step
+        flattering = f"; the highest of {len(known)} reads high" if len(known) > 1 and is_top else ""
         lines.append(
             f"  Best: step {best.step}, {number(best.value.value, metric)} "
             f"({interval(best.value, metric)}{flattering})"
         )
         if best.checkpoint:
             lines.append(f'        from_pretrained("{for_terminal(best.checkpoint)}")')
-        lines.append(f"  {ties(best)}")
-    lines += [f"  {note(s, metric=metric)}" for s in verdict.signals if s.name in _LOUD]
-    quiet = [s for s in verdict.signals if s.name not in _LOUD]
+        if beside := others(verdict, best, metric=metric):
+            lines.append(f"  {beside}")
+    lines += [f"  {note(s, metric=metric)}" for s in verdict.signals if s.name in LOUD]
+    quiet = [s for s in verdict.signals if s.name not in LOUD]
     if quiet:
         lines.append(f"  Since the start: {notice(quiet)}.")
     lines.append(f"  Files: {for_terminal(output_dir)}")

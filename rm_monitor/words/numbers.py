@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from rm_monitor.types import Estimate
 
-__all__ = ["at_steps", "interval", "is_share", "label", "number", "points"]
+__all__ = ["against_references", "at_steps", "interval", "is_share", "label", "number", "points"]
 
 _SHARES = (
     *("win_prob", "win_rate", "lc_win_prob", "tie_rate", "truncated", "empty", "repetition", "distinct"),
@@ -22,6 +22,17 @@ def is_share(metric: str) -> bool:
         metric.partition("@")[0].split("/")[0] in _SHARES
         or metric.partition("@")[0].split("/")[-1] in _SHARES
     )
+
+
+def against_references(metric: str) -> bool:
+    """Whether a half means: as good as the references.
+
+    Example:
+        >>> against_references("gold/win_prob@code"), against_references("truncated")
+        (True, False)
+    """
+    parts = metric.partition("@")[0].split("/")
+    return any(part in ("win_prob", "win_rate", "lc_win_prob") for part in parts)
 
 
 def number(value: float, metric: str = "win_prob") -> str:

@@ -15,7 +15,6 @@ __all__ = [
     "counts",
     "difference",
     "judge",
-    "missing_best",
     "reading",
     "reads_high",
     "second_opinion",
@@ -127,17 +126,6 @@ def reads_high(best: Best, readings: int, metric: str) -> str:
 def judge(name: str) -> str:
     """Whose opinion this is."""
     return f"The judge is {name}: this page says what that reward model prefers, not what is true."
-
-
-def missing_best(verdict: Verdict, best: Best | None, metric: str) -> str:
-    """When the best step is not on disk."""
-    top = verdict.best
-    if top is None or best is None or top.step == best.step:
-        return ""
-    return (
-        f"Step {top.step} reads higher ({number(top.value.value, metric)}) but its weights are not on disk; "
-        f"the best checkpoint on disk is step {best.step} ({number(best.value.value, metric)})."
-    )
 
 
 def counts(a: int, b: int, worse: int, better: int, same: int) -> str:

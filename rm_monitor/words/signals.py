@@ -8,7 +8,10 @@ from rm_monitor.escape import for_terminal
 from rm_monitor.types import Estimate, Signal
 from rm_monitor.words.numbers import at_steps, interval, label, number, points
 
-__all__ = ["note", "notice"]
+__all__ = ["LOUD", "note", "notice"]
+
+# What is said wherever the verdict is; the rest are tells, said where there is room.
+LOUD = ("divergence", "second_opinion", "training_reward", "constant", "same_reward_model", "not_confirmed")
 
 # Of what was {before} {then} and is {now}; {change} is an interval of the difference, in points for shares.
 _TELLS = {

@@ -9,7 +9,7 @@ from rm_monitor.types import Best, Verdict
 from rm_monitor.words.numbers import at_steps, interval, label, number, points
 from rm_monitor.words.signals import note
 
-__all__ = ["confirmed", "headline", "reason", "ties", "todo", "why"]
+__all__ = ["confirmed", "headline", "others", "reason", "ties", "todo", "why"]
 
 
 _GRAVE = ("divergence", "second_opinion", "training_reward", "constant")
@@ -126,7 +126,7 @@ def _seen_by(v: Verdict) -> str:
     return f"The judge sees no degradation, but {' and '.join(others)} {'do' if len(others) > 1 else 'does'}."
 
 
-def todo(verdict: Verdict, best: Best | None) -> str:
+def todo(verdict: Verdict, best: Best | None, *, metric: str = "win_prob") -> str:
     """What to do."""
     if best is None:
         return "No checkpoint is on disk yet."
@@ -136,10 +136,27 @@ def todo(verdict: Verdict, best: Best | None) -> str:
         if verdict.state == "degraded"
         else f"Best so far: step {best.step}{where}."
     )
+    return f"{start} {others(verdict, best, metric=metric)}".strip()
+
+
+def others(verdict: Verdict, best: Best, *, metric: str = "win_prob") -> str:
+    """What to know of the checkpoints beside the best on disk; nothing while there is only one.
+
+    Example:
+        >>> from rm_monitor import Estimate
+        >>> top = Best(step=0, value=Estimate(0.52, 0.48, 0.56, 64))
+        >>> kept = Best(step=8, value=Estimate(0.318, 0.285, 0.353, 64))
+        >>> others(Verdict(looks=5, best=top), kept)
+        'Step 0 was better (52.0%), but its weights are not on disk.'
+    """
     if verdict.looks < 2:
-        return start
+        return ""
     top = verdict.best  # of all that was judged, while `best` was chosen among what lies on disk
-    return f"{start} {ties(top if top is not None and top.step == best.step else best)}"
+    if top is None or top.step == best.step:
+        return ties(best if top is None else top)
+    if best.step in top.tied:
+        return f"It cannot be told from step {top.step}, whose weights are not on disk."
+    return f"Step {top.step} was better ({number(top.value.value, metric)}), but its weights are not on disk."
 
 
 def confirmed(best: Best, live: int, *, metric: str = "win_prob", answered: int = 0) -> str:

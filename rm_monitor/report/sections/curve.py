@@ -88,7 +88,6 @@ def _notes(run: RunView) -> Iterator[str]:
     parts = []
     if run.verdict.best is not None:
         parts.append(sentences.reads_high(run.verdict.best, len(run.compared), run.metric))
-        parts.append(sentences.missing_best(run.verdict, run.best, run.metric))
     parts.append(sentences.judge(run.judge))
     yield " ".join(part for part in parts if part)
     if len({p.segment for p in run.curve}) > 1:

@@ -43,9 +43,7 @@ def opening(run: RunView, *, first: bool = True) -> Iterator[str]:
     why = words.why(verdict, metric=metric)
     if why:
         yield f"<p>{prose(why)}</p>"
-    yield f'<p class="do">{for_html(words.todo(verdict, run.best))}</p></div>'
-    yield from (f'<p class="signal">{prose(text)}</p>' for text in _signals(run))
-
-
-def _signals(run: RunView) -> Iterator[str]:
-    yield from (words.note(signal, metric=run.metric) for signal in run.verdict.signals)
+    yield f'<p class="do">{for_html(words.todo(verdict, run.best, metric=metric))}</p></div>'
+    loud = [words.note(signal, metric=metric) for signal in verdict.signals if signal.name in words.LOUD]
+    if loud:
+        yield f'<div class="signal">{"".join(f"<p>{prose(text)}</p>" for text in loud)}</div>'

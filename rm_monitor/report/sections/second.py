@@ -27,7 +27,7 @@ def second(run: RunView) -> Iterator[str]:
     share = words.is_share(run.metric)
     y = padded(
         [p.metrics[m] for p in run.shown for m in metrics if known(p, m)],
-        always=[0.5] if share else [],
+        always=[0.5] if words.against_references(run.metric) else [],
         share=share,
     )
     yield '<div class="two">'

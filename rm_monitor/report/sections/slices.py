@@ -74,7 +74,7 @@ def _section(
 def _range(run: RunView, metrics: Sequence[str]) -> tuple[float, float]:
     share = words.is_share(metrics[0])
     estimates = [p.metrics[m] for p in run.shown for m in metrics if known(p, m)]
-    return padded(estimates, always=[0.5] if share else [], share=share)
+    return padded(estimates, always=[0.5] if words.against_references(run.metric) else [], share=share)
 
 
 def _change(run: RunView, metric: str) -> Estimate:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rm_monitor import words
+from rm_monitor.escape import prose
 from rm_monitor.report.frame import even, padded
 from rm_monitor.report.mini import mini
 from rm_monitor.report.view import RunView, known
@@ -38,8 +39,11 @@ def tells(run: RunView) -> Iterator[str]:
         return
     yield (
         '<section><h2>Tells</h2><p class="note">The first evaluation → the best → now. ▽ marks a change since the best '
-        'that is larger than chance. A tell alone never says “degraded”.</p><div class="grid8">'
+        "that is larger than chance. A tell alone never says “degraded”.</p>"
     )
+    said = [words.note(s, metric=run.metric) for s in run.verdict.signals if s.name not in words.LOUD]
+    yield from (f"<p>{prose(text)}</p>" for text in said)
+    yield '<div class="grid8">'
     for metric in drawn:
         estimates = [p.metrics[metric] for p in run.shown if known(p, metric)]
         y = padded(estimates, share=words.is_share(metric))
