@@ -275,6 +275,12 @@ class RewardMonitor:
             )
         return self.output_dir / FOLDER
 
+    def _repr_html_(self) -> str:
+        """A card for notebooks: the verdict in words and the curve."""
+        from rm_monitor.report.card import card  # noqa: PLC0415  only a notebook asks
+
+        return card(self.curve, self.verdict, self.best, self.metric)
+
     def due(self, step: int) -> bool:
         """Whether the schedule asks for an evaluation at this step; costs microseconds when it does not."""
         return not self._lost and self.schedule.due(step, self._last_step)

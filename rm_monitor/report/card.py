@@ -69,10 +69,13 @@ def card(
 def words_card(verdict: Verdict, best: Best | None, metric: str, *, picture: str = "") -> str:
     """State, claim, why, what to do."""
     state, claim = sentences.split(words.headline(verdict))
+    do = (
+        "" if best is None and not picture else f"<p>{for_html(words.todo(verdict, best, metric=metric))}</p>"
+    )
     return (
         f"<div><p><b>{MARKS[verdict.state]} {for_html(state)} {for_html(claim)}</b></p>"
         f"<p>{for_html(words.why(verdict, metric=metric))}</p>{picture}"
-        f"<p>{for_html(words.todo(verdict, best, metric=metric))}</p></div>"
+        f"{do}</div>"
     )
 
 

@@ -40,10 +40,12 @@ def load_sinks(report_to: Any = None) -> list[Sink]:
         ['PageSink', 'ConsoleSink']
     """
     from rm_monitor.sinks.console import ConsoleSink  # noqa: PLC0415  each sink pays for itself only
+    from rm_monitor.sinks.notebook import NotebookSink, in_notebook  # noqa: PLC0415
     from rm_monitor.sinks.page import PageSink  # noqa: PLC0415
 
     asked: Sequence[Any] = report_to if isinstance(report_to, (list, tuple)) else [report_to]
-    return [PageSink(), ConsoleSink(), *(sink for given in asked for sink in _load(given))]
+    cards = [NotebookSink()] if in_notebook() else []
+    return [PageSink(), ConsoleSink(), *cards, *(sink for given in asked for sink in _load(given))]
 
 
 def default_sinks(report_to: Sequence[str] = ()) -> list[Sink]:
