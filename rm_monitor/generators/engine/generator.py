@@ -17,6 +17,7 @@ from rm_monitor.generators.engine.check import TRIAL, disagreement, two_prompts
 from rm_monitor.generators.engine.decode import Decoder, Facts
 from rm_monitor.generators.engine.drafts import Speculation
 from rm_monitor.generators.engine.memory import Memory
+from rm_monitor.generators.engine.packing import packed_linears
 from rm_monitor.generators.engine.schedule import Answer, Job, free_memory
 from rm_monitor.generators.engine.scope import OutOfScope, base_of, why_not
 from rm_monitor.generators.hf import HFGenerator
@@ -44,18 +45,21 @@ class EngineGenerator:
     Args:
         memory: Bytes for keys and values; None: a quarter of what is free.
         drafts: Earlier answers of a row that are kept as drafts; 0: none.
+        packing: On a CPU, linear layers run from packed copies of their weights where a quarter of the
+            free memory holds them.
 
     Attributes:
         measured: What the last call cost: ``tokens_per_second``, ``row_steps_per_token``, ...
         facts: The same as counts; None before the first call and for models served by transformers.
     """
 
-    def __init__(self, *, memory: int | None = None, drafts: int = 2) -> None:
+    def __init__(self, *, memory: int | None = None, drafts: int = 2, packing: bool = True) -> None:
         if memory is not None and memory < 1:
             raise ValueError(f"`memory` must be at least 1 byte, got {memory}")
         if drafts < 0:
             raise ValueError(f"`drafts` must be at least 0, got {drafts}")
         self.memory = memory
+        self.packing = packing
         self.measured: Mapping[str, float] = {}
         self.facts: Facts | None = None
         self._memory = Memory(drafts)
@@ -155,12 +159,15 @@ class EngineGenerator:
                 progress=progress,
             )
             try:
-                with torch.no_grad(), attending(model):
+                with torch.no_grad(), attending(model), packed_linears(model, self._packing_limit(device)):
                     return decoder.run(), decoder.facts
             except torch.OutOfMemoryError:
                 if room <= decoder.queue.need(0):
                     raise
                 self._shrunk *= 2  # remembered: the next evaluation starts narrower
+
+    def _packing_limit(self, device: torch.device) -> int:
+        return free_memory(device) if self.packing else 0
 
     # ------------------------------------------------------------------ is this a model for us?
 
