@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.measure import cpu, machine, rotated, table
+from benchmarks.paired import cpu, machine, rotated, table
 from benchmarks.workload import REAL, random_policy, random_prompts, real_policy, real_prompts, word_tokenizer
 from rm_monitor.generators.engine import EngineGenerator
 from rm_monitor.types import Prompt, Sampling
@@ -33,6 +33,8 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--lr", type=float, default=2e-5)
     parser.add_argument("--quick", action="store_true", help="a smoke test: proves nothing")
     given = parser.parse_args(arguments)
+    if given.quick:
+        given.prompts, given.tokens, given.every, given.evaluations = 4, 12, 1, 2
     torch.set_num_threads(1)
     model, tokenizer, prompts, texts = _setting(given)
     kinds = {

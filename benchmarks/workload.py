@@ -47,9 +47,9 @@ class Policy(LlamaForCausalLM):
         return out
 
 
-def random_policy(*, small: bool = False, dtype: torch.dtype = torch.float32) -> Any:
+def random_policy(*, small: bool = False, dtype: torch.dtype = torch.float32, seed: int = 0) -> Any:
     """The random policy; ``small``: one that tests can afford."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     shape: dict[str, int] = (
         {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2}
         if small
@@ -79,12 +79,12 @@ def word_tokenizer() -> Any:
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    vocabulary = {"<pad>": PAD, "<end>": END, "<user>": USER, "<assistant>": ASSISTANT}
-    vocabulary |= {f"w{i}": i for i in range(4, WORDS)}
-    core = Tokenizer(models.WordLevel(vocabulary, unk_token="w4"))
+    vocabulary = {"<pad>": PAD, "<end>": END, "<user>": USER, "<assistant>": ASSISTANT, "<unk>": 4}
+    vocabulary |= {f"w{i}": i for i in range(5, WORDS)}
+    core = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=core, pad_token="<pad>", eos_token="<end>", unk_token="w4", padding_side="left"
+        tokenizer_object=core, pad_token="<pad>", eos_token="<end>", unk_token="<unk>", padding_side="left"
     )
     tokenizer.chat_template = (
         "{% for m in messages %}<{{ m['role'] }}> {{ m['content'] }} {% endfor %}"
@@ -99,7 +99,7 @@ def random_prompts(n: int, seed: int = 0) -> list[Prompt]:
     prompts = []
     for i in range(n):
         size = min(400, max(8, round(55 * math.exp(0.8 * rng.gauss(0, 1)))))
-        text = " ".join(f"w{rng.randrange(4, WORDS)}" for _ in range(size))
+        text = " ".join(f"w{rng.randrange(5, WORDS)}" for _ in range(size))
         prompts.append(Prompt(id=f"p{i}", messages=({"role": "user", "content": text},)))
     return prompts
 

@@ -270,6 +270,7 @@ class Measurer:
 
     def _score(self, completions: list[list[Completion]], step: int, facts: dict[str, float]) -> Table:
         """The values of all answers; on rank 0."""
+        facts |= getattr(self.generator, "measured", {})  # what it knows of its own cost
         tokens = sum(max(c.n_tokens, 0) for row in completions for c in row)
         facts["tokens"] = float(tokens)
         if tokens:

@@ -7,6 +7,7 @@ import torch
 import transformers as hf
 from transformers import GenerationConfig
 
+from rm_monitor import RewardMonitor
 from rm_monitor.generators import load_generator
 from rm_monitor.generators.engine import EngineGenerator
 from rm_monitor.generators.hf import HFGenerator
@@ -313,3 +314,20 @@ def test_what_a_call_cost_is_measured():
 def test_impossible_settings_are_refused(argument, value):
     with pytest.raises(ValueError, match=f"`{argument}` must be at least"):
         EngineGenerator(**{argument: value})
+
+
+def test_a_point_carries_what_answering_cost(tiny_policy, tiny_tokenizer, tmp_path):
+    monitor = RewardMonitor(
+        reward_model=lambda prompts, completions: [float(len(c)) for c in completions],
+        prompts=["one", "two and more"],
+        references=None,
+        every=1,
+        output_dir=tmp_path,
+        sampling=Sampling(temperature=0.7, max_new_tokens=6),
+        report_to=[],
+    )
+    monitor.evaluate(tiny_policy, tiny_tokenizer, step=0)
+    point = monitor.evaluate(tiny_policy, tiny_tokenizer, step=1)
+    assert point.status == "ok", point.reason
+    assert point.measured["draft_accepted"] > 0.5  # the same weights say the same
+    assert point.measured["row_steps_per_token"] < 1.2

@@ -36,7 +36,7 @@ def test_only_plain_linears_are_packed_and_all_are_as_before_after_a_failure():
     with packed_linears(model, MANY) as count:
         assert count == 2  # a subclass of Linear may do more than multiply
         assert ["forward" in vars(m) for m in model] == [True, False, True, False]
-    with pytest.raises(RuntimeError, match="product|size"), packed_linears(model, MANY):
+    with pytest.raises(RuntimeError, match=r"product|size"), packed_linears(model, MANY):
         model(torch.zeros(1, 39))
     assert [dict(vars(m)).keys() for m in model.modules()] == [b.keys() for b in before]
 

@@ -234,13 +234,14 @@ class Decoder:
         facts = torch.stack(sharpness(logits)).double().cpu().numpy()
         found = chosen.cpu().numpy()
         final = np.isin(found, self.ends)
+        done = len(self.answers)
         for i, start, width in zip(rows.tolist(), starts.tolist(), tokens.tolist(), strict=True):
             end = start + 1
             while end < start + width and not final[end - 1] and found[end - 1] == ids[end]:
                 end += 1
             self._say(i, found[start:end], facts[:, start:end], stopped=bool(final[end - 1]))
             self.facts.accepted += end - start - 1
-        if self.progress is not None:
+        if self.progress is not None and len(self.answers) > done:
             self.progress(len(self.answers), len(self.jobs))
 
     def _say(self, i: int, said: IntArray, facts: NDArray[np.float64], *, stopped: bool) -> None:

@@ -1,0 +1,34 @@
+"""Every benchmark runs from end to end on something small; what it measures then means nothing."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import drafts, engine
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rm_monitor-benchmarks"
+
+
+def test_the_engine_is_measured_against_generate_and_its_own_linears(capsys):
+    found = engine.main(["--quick"])
+    assert set(found["rows"]) == {"engine", "generate, batch 4", "its linears", "its linears, packed"}
+    assert "one thread" in capsys.readouterr().out  # machine and versions
+
+
+def test_drafts_are_measured_from_checkpoint_to_checkpoint(capsys):
+    found = drafts.main(["--quick"])
+    assert found["ratios"]["last two"]
+    assert found["ratios"]["nonsense"]
+
+
+@pytest.mark.skipif(
+    not (CACHE / "trl-1.0.0").exists(), reason="the benchmark has not installed its peer here"
+)
+def test_the_peer_gives_the_same_completions_and_win_probability():
+    command = [sys.executable, "-m", "benchmarks.peer", "--quick"]  # its own process: it loads another TRL
+    done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "TRL, batch 8" in done.stdout
