@@ -59,7 +59,7 @@ def check(reward_model: Any, prompts: Any, references: Any, *, metric: str, on_e
 
 def load_scorers(given: Mapping[str, Any]) -> dict[str, Scorer | PreferenceScorer]:
     """Load every scorer, and give those that can use it the shared score cache."""
-    from rm_monitor.scorers.cached import CachedScorer  # noqa: PLC0415  pulls in scorers only when used
+    from rm_monitor.scorers.cached import cached  # noqa: PLC0415  pulls in scorers only when used
     from rm_monitor.stores.scores import ScoreStore  # noqa: PLC0415
 
     store = ScoreStore()  # opened when first used
@@ -69,7 +69,7 @@ def load_scorers(given: Mapping[str, Any]) -> dict[str, Scorer | PreferenceScore
             scorer.remember(store)
         if hasattr(scorer, "each"):
             scorer.each(with_cache)
-        return CachedScorer(scorer, store) if getattr(scorer, "cacheable", False) else scorer
+        return cached(scorer, store)
 
     return {name: with_cache(load_scorer(source)) for name, source in given.items()}
 

@@ -1,17 +1,17 @@
-"""Wraps a pointwise scorer: what was scored before, on any run, is looked up instead."""
+"""Wraps a scorer: what was scored before, on any run, is looked up instead."""
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
-from rm_monitor.types import Completion, FloatArray, Prompt, Scale, Scores
+from rm_monitor.types import Completion, FloatArray, Preferences, Prompt, Scale, Scores
 
-__all__ = ["CachedScorer", "ScoreCache"]
+__all__ = ["CachedPreferences", "CachedScorer", "ScoreCache", "cached"]
 
 log = logging.getLogger("rm_monitor")
 
@@ -33,16 +33,18 @@ class ScoreCache(Protocol):
         """Forget these."""
 
 
-class CachedScorer:
+class _Cached:
     """A scorer that asks the cache first.
 
     Args:
-        scorer: Has ``keys(prompts, completions)``: the content address of each score.
+        scorer: Has ``keys(...)``, of the rows it is asked about: the content address of each answer.
         cache: Where scores are kept.
         tolerance: Largest difference between a kept and a fresh score, as a share of their size; the noise
             the scorer measured of itself is allowed on top.
         seed: Of the choice of hits that are scored again; None: another choice each time.
     """
+
+    headline: str
 
     def __init__(
         self, scorer: Any, cache: ScoreCache, *, tolerance: float = 1e-3, seed: int | None = None
@@ -85,39 +87,29 @@ class CachedScorer:
         """The scorer's."""
         return self.scorer.describe()
 
-    def score(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Scores:
-        """Look up, score what is missing and a few of the hits, keep what is new."""
-        if not completions:
-            scored: Scores = self.scorer.score(prompts, completions)
-            return scored
-        keys: list[bytes] = self.scorer.keys(prompts, completions)
+    def _look_up(
+        self, keys: Sequence[bytes], ask: Callable[[Sequence[int]], Sequence[dict[str, float]]]
+    ) -> list[dict[str, float]]:
+        """What is known, what ``ask`` says of rows that are not, and a few of the hits asked again."""
         known = self.cache.get(list(dict.fromkeys(keys))) if self._trusted else {}
         hits = [i for i, key in enumerate(keys) if key in known]
         missing = [i for i, key in enumerate(keys) if key not in known]
         again = self._rng.choice(hits, math.ceil(VERIFIED * len(hits)), replace=False).tolist()
-        fresh = self._fresh(prompts, completions, [*missing, *again])
-        if any(self._differ(known[keys[i]]["reward"], fresh[i]["reward"]) for i in again):
+        fresh = _answers([*missing, *again], ask)
+        if any(self._differ(known[keys[i]][self.headline], fresh[i][self.headline]) for i in again):
             # One kept score is wrong: the key forgot something, and no other can be believed.
             self._trusted = False
             self.cache.drop(list(known))
-            fresh |= self._fresh(prompts, completions, [i for i in hits if i not in fresh])
+            fresh |= _answers([i for i in hits if i not in fresh], ask)
             hits, missing = [], list(range(len(keys)))
         asked = set(missing)
         self.hits += len(hits)
         self.misses += len(missing)
-        new = {keys[i]: fresh[i] for i in missing if np.isfinite(fresh[i]["reward"])}
+        new = {keys[i]: fresh[i] for i in missing if np.isfinite(fresh[i][self.headline])}
         if new:
             self.cache.put(new, model=self._facts())
         # A kept score that holds is given, not its repetition: runs that share a cache agree to the bit.
-        return _assemble([fresh[i] if i in asked else known[key] for i, key in enumerate(keys)])
-
-    def _fresh(
-        self, prompts: Sequence[Prompt], completions: Sequence[Completion], rows: Sequence[int]
-    ) -> dict[int, dict[str, float]]:
-        if not rows:
-            return {}
-        scores: Scores = self.scorer.score([prompts[i] for i in rows], [completions[i] for i in rows])
-        return {i: _values(scores, j) for j, i in enumerate(rows)}
+        return [fresh[i] if i in asked else known[key] for i, key in enumerate(keys)]
 
     def _differ(self, kept: float, now: float) -> bool:
         allowed = self._tolerance * max(abs(kept), abs(now), 1e-6) + 4 * self.noise
@@ -136,6 +128,61 @@ class CachedScorer:
     def _facts(self) -> dict[str, str]:
         facts = getattr(self.scorer, "model_identity", None) or {"fingerprint": self.fingerprint}
         return {"name": self.name, **facts}
+
+
+class CachedScorer(_Cached):
+    """A pointwise scorer that asks the cache first."""
+
+    headline = "reward"
+
+    def score(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Scores:
+        """Look up, score what is missing and a few of the hits, keep what is new."""
+        if not completions:
+            scored: Scores = self.scorer.score(prompts, completions)
+            return scored
+
+        def ask(rows: Sequence[int]) -> list[dict[str, float]]:
+            scores: Scores = self.scorer.score([prompts[i] for i in rows], [completions[i] for i in rows])
+            return [_values(scores, j) for j in range(len(rows))]
+
+        return _assemble(self._look_up(self.scorer.keys(prompts, completions), ask))
+
+
+class CachedPreferences(_Cached):
+    """A preference model that asks the cache first; a pair's key holds both answers, in their order."""
+
+    headline = "probability"
+
+    def prefer(
+        self, prompts: Sequence[Prompt], completions: Sequence[Completion], references: Sequence[Completion]
+    ) -> Preferences:
+        """Look up, compare what is missing and a few of the hits, keep what is new."""
+
+        def ask(rows: Sequence[int]) -> list[dict[str, float]]:
+            columns = ([column[i] for i in rows] for column in (prompts, completions, references))
+            said: Preferences = self.scorer.prefer(*columns)
+            gap = np.full(len(rows), np.nan) if said.order_gap is None else said.order_gap
+            return [
+                {"probability": float(p), "order_gap": float(g)}
+                for p, g in zip(said.probability, gap, strict=True)
+            ]
+
+        rows = self._look_up(self.scorer.keys(prompts, completions, references), ask)
+        table = np.array([[row["probability"], row["order_gap"]] for row in rows]).reshape(-1, 2)
+        return Preferences(probability=table[:, 0], order_gap=table[:, 1])
+
+
+def cached(scorer: Any, cache: ScoreCache) -> Any:
+    """The scorer, with the cache before it if it allows that."""
+    if not getattr(scorer, "cacheable", False):
+        return scorer
+    return CachedPreferences(scorer, cache) if hasattr(scorer, "prefer") else CachedScorer(scorer, cache)
+
+
+def _answers(
+    rows: Sequence[int], ask: Callable[[Sequence[int]], Sequence[dict[str, float]]]
+) -> dict[int, dict[str, float]]:
+    return dict(zip(rows, ask(rows), strict=True)) if rows else {}
 
 
 def _values(scores: Scores, row: int) -> dict[str, float]:

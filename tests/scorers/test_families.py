@@ -781,3 +781,28 @@ def test_a_lora_reward_model_is_its_base_plus_the_product_of_its_adapters(tmp_pa
     assert scorer.kind == "lora"
     assert np.std(reward) > 0.1
     np.testing.assert_allclose(reward, expected, atol=2e-4 * np.abs(expected).max())
+
+
+# ------------------------------------------------------------------ pairs that are kept
+
+
+def test_a_kept_comparison_is_the_comparison_and_its_key_holds_both_answers_in_order(causal, tmp_path):
+    from rm_monitor.scorers.cached import CachedPreferences, cached
+    from rm_monitor.stores.scores import ScoreStore
+
+    scorer = load_scorer(causal, kind="pair_preference")
+    rows = answers(TEXTS)
+    others = answers([*TEXTS[1:], "Five."])[1]
+    first, again = (cached(scorer, ScoreStore(tmp_path / "s")) for _ in range(2))
+    assert isinstance(first, CachedPreferences)
+    assert isinstance(first, PreferenceScorer)
+    assert not isinstance(first, Scorer)
+    expected, kept = first.prefer(*rows, others), again.prefer(*rows, others)
+    np.testing.assert_array_equal(kept.probability, expected.probability)
+    np.testing.assert_array_equal(kept.order_gap, expected.order_gap)
+    assert (first.misses, again.hits, again.misses) == (len(TEXTS), len(TEXTS), 0)
+
+    (there,) = scorer.keys([rows[0][0]], [rows[1][0]], [others[0]])
+    assert scorer.keys([rows[0][0]], [others[0]], [rows[1][0]]) != [there]
+    assert scorer.keys([prompt("Else?", id="p")], [rows[1][0]], [others[0]]) != [there]
+    assert scorer.keys([rows[0][0]], [rows[1][0]], [others[1]]) != [there]

@@ -18,7 +18,7 @@ from rm_monitor.scorers.run.parts import Head, Reader, Readout
 from rm_monitor.scorers.text.formatting import FLAGS, Formatter, Rendered
 from rm_monitor.types import BoolArray, Completion, FloatArray, Prompt, Scale, Scores
 
-__all__ = ["SCHEMA", "InProcessScorer", "check_rows", "digest"]
+__all__ = ["SCHEMA", "InProcessScorer", "check_rows", "digest", "row_key"]
 
 SCHEMA = 1  # raised when our own formatting or pooling changes a score: old cached scores must then miss
 
@@ -206,6 +206,15 @@ def digest(facts: Mapping[str, Any]) -> bytes:
     """16 bytes that name these facts."""
     text = json.dumps(dict(facts), sort_keys=True, separators=(",", ":"))
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
+
+
+def row_key(identity: bytes, one: Rendered, positions: Sequence[int]) -> bytes:
+    """Address of one score: its model's identity, the ids, their types, and where they are read."""
+    address = hashlib.blake2b(identity, digest_size=16)
+    for part in (one.ids, one.encoded.types or (), positions):
+        address.update(len(part).to_bytes(8, "little"))
+        address.update(np.asarray(part, dtype="<i4").tobytes())
+    return address.digest()
 
 
 def device_name(device: torch.device) -> str:

@@ -8,7 +8,8 @@ from typing import Any, Literal
 import numpy as np
 from scipy.special import expit
 
-from rm_monitor.scorers.run.in_process import InProcessScorer, check_rows
+from rm_monitor.scorers.run.in_process import InProcessScorer, check_rows, digest, row_key
+from rm_monitor.scorers.text.formatting import Rendered
 from rm_monitor.types import Completion, Preferences, Prompt
 
 __all__ = ["PairwiseScorer"]
@@ -25,6 +26,8 @@ class PairwiseScorer(InProcessScorer):
             mean of both orders' log-odds.
         **parts: As for `InProcessScorer`.
     """
+
+    cacheable = True
 
     def __init__(self, *, average: Literal["probability", "log_odds"], **parts: Any) -> None:
         super().__init__(**parts)
@@ -47,15 +50,33 @@ class PairwiseScorer(InProcessScorer):
         Raises:
             ValueError: If the rows do not belong together.
         """
-        check_rows(prompts, completions, references)
-        rows = list(zip(prompts, completions, references, strict=True))
-        forward = [self.formatter.render(p, c.text, r.text) for p, c, r in rows]
-        backward = [self.formatter.render(p, r.text, c.text) for p, c, r in rows]
+        forward, backward = self._render(prompts, completions, references)
         said = self.read([*forward, *backward]).reward
-        ahead, behind = said[: len(rows)], said[len(rows) :]
+        ahead, behind = said[: len(forward)], said[len(forward) :]
         first, second = expit(ahead), expit(behind)
         if self.average == "probability":
             probability = (first + (1 - second)) / 2
         else:
             probability = expit((ahead - behind) / 2)
         return Preferences(probability=probability, order_gap=np.abs(first - (1 - second)))
+
+    def keys(
+        self, prompts: Sequence[Prompt], completions: Sequence[Completion], references: Sequence[Completion]
+    ) -> list[bytes]:
+        """The content address of each comparison: the model's identity and the ids of both orders."""
+        identity = digest({**self.model_identity, "average": self.average})
+        both = zip(*self._render(prompts, completions, references), strict=True)
+        return [
+            row_key(row_key(identity, ahead, self.positions(ahead)), behind, self.positions(behind))
+            for ahead, behind in both
+        ]
+
+    def _render(
+        self, prompts: Sequence[Prompt], completions: Sequence[Completion], references: Sequence[Completion]
+    ) -> tuple[list[Rendered], list[Rendered]]:
+        """Both orders of each pair."""
+        check_rows(prompts, completions, references)
+        rows = list(zip(prompts, completions, references, strict=True))
+        forward = [self.formatter.render(p, c.text, r.text) for p, c, r in rows]
+        backward = [self.formatter.render(p, r.text, c.text) for p, c, r in rows]
+        return forward, backward

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
-import numpy as np
-
 from rm_monitor.scorers.run.batching import Batcher
-from rm_monitor.scorers.run.in_process import InProcessScorer, check_rows, digest
+from rm_monitor.scorers.run.in_process import InProcessScorer, check_rows, digest, row_key
 from rm_monitor.scorers.text.formatting import Rendered
 from rm_monitor.types import Completion, Prompt, Scores
 
-__all__ = ["PointwiseScorer", "row_key"]
+__all__ = ["PointwiseScorer"]
 
 
 class PointwiseScorer(InProcessScorer):
@@ -51,12 +48,3 @@ class PointwiseScorer(InProcessScorer):
     def _render(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> list[Rendered]:
         check_rows(prompts, completions)
         return [self.formatter.render(p, c.text) for p, c in zip(prompts, completions, strict=True)]
-
-
-def row_key(identity: bytes, one: Rendered, positions: Sequence[int]) -> bytes:
-    """Address of one score: its model's identity, the ids, their types, and where they are read."""
-    address = hashlib.blake2b(identity, digest_size=16)
-    for part in (one.ids, one.encoded.types or (), positions):
-        address.update(len(part).to_bytes(8, "little"))
-        address.update(np.asarray(part, dtype="<i4").tobytes())
-    return address.digest()
