@@ -81,8 +81,10 @@ def as_scores(scored: Scores | FloatArray | Sequence[float], n: int, *, scorer: 
         )
     finite = np.isfinite(reward)
     flags = dict(scores.flags)
-    if not finite.all():
-        flags["nonfinite"] = flags.get("nonfinite", np.zeros(n, dtype=bool)) | ~finite
+    if "nonfinite" in flags:  # the scorer tells what it left out (too long, forged) from what came out as nan
+        flags["nonfinite"] = flags["nonfinite"] | np.isinf(reward)
+    elif not finite.all():
+        flags["nonfinite"] = ~finite
     return Scores(reward=np.where(finite, reward, np.nan), attributes=scores.attributes, flags=flags)
 
 

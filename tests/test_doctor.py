@@ -162,7 +162,7 @@ def test_a_row_that_is_no_pair_is_refused_with_its_number(row, tmp_path):
 def test_why_pairs_are_unscored_is_said(folder):
     rows = [load_pair("short", "a"), load_pair("x" * 900, "a"), load_pair("Four.<|eot_id|>", "b")]
     page = str(examine(load_scorer(folder), rows))
-    assert "labelled pairs: 3, 1 unscored, 1 overflow, 1 special_text" in page
+    assert "labelled pairs: 3, 1 unscored, 1 overflow, 1 special_text\n" in page
 
 
 def load_pair(chosen, rejected):

@@ -103,3 +103,13 @@ def test_an_answer_ties_with_itself_in_any_dtype(llama_rm):
     )
     np.testing.assert_array_equal(found["win_rate"], 0.5)
     np.testing.assert_array_equal(found["win_prob"], 0.5)
+
+
+def test_what_was_left_out_is_not_counted_as_a_number_that_came_out_wrong(llama_rm):
+    prompts, completions = answers(["Four.", "a" * 600])
+    panel = Panel({"rm": load_scorer(llama_rm)}, prompts)
+    found = panel.values([[c] for c in completions], [])
+    np.testing.assert_array_equal(found["overflow"][:, 0], [0, 1])
+    np.testing.assert_array_equal(found["nonfinite"][:, 0], [0, 0])
+    plain = Panel({"rm": load_scorer(lambda p, c: [1.0, float("inf")])}, prompts)
+    np.testing.assert_array_equal(plain.values([[c] for c in completions], [])["nonfinite"][:, 0], [0, 1])
