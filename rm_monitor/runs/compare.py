@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rm_monitor import evaluate, stats, words
 from rm_monitor.errors import NotFoundError
@@ -30,8 +31,8 @@ class Comparison:
         a: What A is.
         b: What B is.
         metric: The headline metric.
-        before: Metric -> its value at A.
-        after: Metric -> its value at B.
+        before: Metric -> its value at A, on the prompts that both sides have a number for.
+        after: Metric -> its value at B, on the same.
         change: Metric -> paired change with its interval.
         head_to_head: Share of prompts on which B's answer has the higher reward, ties half; None where a
             preference model gave no rewards.
@@ -178,8 +179,8 @@ def compare_points(
         a=names[0],
         b=names[1],
         metric=metric,
-        before={m: a.metrics[m] for m in shown},
-        after={m: b.metrics[m] for m in shown},
+        before={m: _shared(m, a, b, clusters) for m in shown},
+        after={m: _shared(m, b, a, clusters) for m in shown},
         change=change,
         head_to_head=head,
         better=int((difference > 0).sum()),
@@ -190,6 +191,13 @@ def compare_points(
         tags=_by_tag(a, b, metric, known),
         left_out=int((~np.isfinite(b.values[metric] - a.values[metric])).sum()),
     )
+
+
+def _shared(metric: str, of: EvalPoint, other: EvalPoint, clusters: NDArray[np.str_] | None) -> Estimate:
+    """Over the prompts known on both sides, so that the change is the difference of the two."""
+    both = np.isfinite(of.values[metric]) & np.isfinite(other.values[metric])
+    interval = {"win_prob": stats.share, "win_rate": stats.rate}.get(metric, stats.mean)
+    return interval(np.where(both, of.values[metric], np.nan), clusters=clusters)
 
 
 def _flipped(won: EvalPoint, lost: EvalPoint, difference: FloatArray) -> tuple[str, ...]:

@@ -225,3 +225,14 @@ def test_what_is_not_there_is_said_with_what_is(fell):
 def test_json_of_a_comparison_has_no_nan(fell):
     done = call("compare", "200", "400", "--run", fell[0], "--json")
     assert json.loads(done.stdout, parse_constant=pytest.fail)["worse_than_a"] is True
+
+
+def test_prompts_without_a_score_on_one_side_are_counted_and_left_out_of_both(fell):
+    a, b = runs.read_run(fell[0]).curve[2], runs.read_run(fell[0]).curve[4]
+    half = {m: np.where(np.arange(N) < 6, np.nan, x) for m, x in b.values.items()}
+    found = runs.compare_points(a, replace(b, values=half), names=("a", "b"))
+    assert found.left_out == 6
+    assert "6 prompts are left out" in str(found)
+    for metric, change in found.change.items():
+        assert change.value == pytest.approx(found.after[metric].value - found.before[metric].value)
+        assert change.n == found.before[metric].n == found.after[metric].n == N - 6

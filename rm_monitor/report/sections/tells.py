@@ -42,7 +42,7 @@ def tells(run: RunView) -> Iterator[str]:
         "that is larger than chance. A tell alone never says “degraded”.</p>"
     )
     said = [words.note(s, metric=run.metric) for s in run.verdict.signals if s.name not in words.LOUD]
-    yield from (f"<p>{prose(text)}</p>" for text in said)
+    yield from (f'<p class="tell">{prose(text)}</p>' for text in said)
     yield '<div class="grid8">'
     for metric in drawn:
         estimates = [p.metrics[metric] for p in run.shown if known(p, metric)]
