@@ -26,6 +26,7 @@ __all__ = [
     "StoreError",
     "StoreLockedError",
     "UnsupportedSetupError",
+    "is_out_of_memory",
 ]
 
 
@@ -63,3 +64,15 @@ class RanksLostError(RMMonitorError):
 
 class UnsupportedSetupError(RMMonitorError):
     """This distributed set-up cannot be served safely; the message has the way out."""
+
+
+def is_out_of_memory(problem: BaseException) -> bool:
+    """Whether a smaller batch may help: torch's own error on a GPU, and how it says the same on a CPU.
+
+    Example:
+        >>> is_out_of_memory(MemoryError()), is_out_of_memory(RuntimeError("shapes do not match"))
+        (True, False)
+    """
+    if isinstance(problem, MemoryError) or type(problem).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(problem, RuntimeError) and "can't allocate memory" in str(problem)

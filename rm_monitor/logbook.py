@@ -7,6 +7,7 @@ resumed run decides as the unbroken one would have. Nothing in here may stop tra
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -60,14 +61,16 @@ class Complaints:
     """Failures of ours, in the log: loud each time, with a traceback the first time."""
 
     def __init__(self) -> None:
-        self._known: set[str] = set()
+        self._count: Counter[str] = Counter()
 
     def __call__(self, key: str, message: str, problem: BaseException) -> None:
         """Log one; ``key`` names its kind."""
-        first = key not in self._known
-        self._known.add(key)
+        self._count[key] += 1
+        first = self._count[key] == 1
+        again = "" if first else f"; {self._count[key]} times so far"
         name = type(problem).__name__
-        log.warning("rm_monitor: %s (%s: %s)", message, name, problem, exc_info=problem if first else None)
+        cause = problem if first else None
+        log.warning("rm_monitor: %s (%s: %s)%s", message, name, problem, again, exc_info=cause)
 
 
 class Logbook:

@@ -91,6 +91,7 @@ class Measurer:
         self._keep_sharded = keep_sharded
         self._own = not references
         self._folder: Path | None = None
+        self._unkept: ReferenceSet | None = None  # answers of the initial policy that no disk has yet
         self._initial: InitialPolicy | None = None
         if kl is not None and kl is not False:
             from rm_monitor.generators.kl import InitialPolicy  # noqa: PLC0415  needs torch
@@ -275,6 +276,7 @@ class Measurer:
         facts["tokens"] = float(tokens)
         if tokens:
             facts["tokens_per_second"] = tokens / max(facts["seconds_generate"], 1e-9)
+        self._keep_on_disk()
         if self.needs_references:
             self._keep_references(completions, step)
         began = time.monotonic()
@@ -319,9 +321,18 @@ class Measurer:
         own = ReferenceSet(
             name=INITIAL, completions=tuple(replace(row[0], sample=0) for row in completions), source=source
         )
-        if self._folder is not None:
-            save_references(self._folder, own, self.prompts)
-        self.references = (own,)
+        self.references, self._unkept = (own,), own
+        self._keep_on_disk()
+
+    def _keep_on_disk(self) -> None:
+        """Write the initial policy's answers; a disk that refuses is asked again at the next evaluation."""
+        if self._unkept is None or self._folder is None:
+            return
+        try:
+            save_references(self._folder, self._unkept, self.prompts)
+            self._unkept = None
+        except OSError as problem:
+            log.warning("rm_monitor: the references could not be written yet: %s", problem)
 
 
 def _by_rank(errors: Mapping[int, str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,12 +13,15 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
+from rm_monitor.errors import is_out_of_memory
 from rm_monitor.generators.noise import choose, row_keys
 from rm_monitor.generators.pick import sharpness
 from rm_monitor.generators.rows import Row, completion, end_tokens, plain, rows_of
 from rm_monitor.types import Completion, Progress, Prompt, Sampling
 
 __all__ = ["HFGenerator", "generate_rows", "own_settings"]
+
+log = logging.getLogger("rm_monitor")
 
 DEFAULT_BATCH = 32
 
@@ -57,12 +61,20 @@ class HFGenerator:
         with own_settings(model, sampling, ends, pad):
             while queue:
                 batch = queue[: self.batch_size]
+                found: list[Completion] | None
                 try:
                     found = _answer(model, tokenizer, [rows[i] for i in batch], sampling, seed, ends, pad)
-                except torch.OutOfMemoryError:
-                    if self.batch_size == 1:
+                except (RuntimeError, MemoryError) as problem:
+                    if self.batch_size == 1 or not is_out_of_memory(problem):
                         raise
-                    self.batch_size = max(1, self.batch_size // 2)
+                    found = None
+                if (
+                    found is None
+                ):  # outside the handler: the exception kept the failed forward's tensors alive
+                    self.batch_size = max(1, min(self.batch_size, len(batch)) // 2)
+                    log.warning("answering ran out of memory: %d rows at once from now on", self.batch_size)
+                    if torch.cuda.is_available():
+                        torch.cuda.empty_cache()
                     continue
                 answers |= dict(zip(batch, found, strict=True))
                 queue = queue[len(batch) :]

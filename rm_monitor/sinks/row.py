@@ -29,7 +29,24 @@ def row(update: Update) -> dict[str, float]:
     if "training_reward" in update.point.measured:
         values["rm_monitor/diverges_from_reward"] = float("training_reward" in flags)
     values["rm_monitor/failed"] = float(update.point.status == "failed")
+    values["rm_monitor/coverage"] = (
+        values["rm_monitor/n"] / len(update.prompts) if update.prompts else math.nan
+    )
+    values["rm_monitor/failed_in_a_row"] = float(_in_a_row(update))
+    values["rm_monitor/failed_total"] = float(sum(p.status == "failed" for p in update.curve))
     values["rm_monitor/best_step"] = math.nan if update.best is None else float(update.best.step)
     for name, x in update.point.measured.items():
         values[f"rm_monitor/{name}"] = float(x)
     return values
+
+
+def _in_a_row(update: Update) -> int:
+    """Failed evaluations up to this one without one that worked in between."""
+    count = 0
+    for point in reversed(update.curve):
+        if point.status == "skipped":
+            continue
+        if point.status != "failed":
+            break
+        count += 1
+    return count

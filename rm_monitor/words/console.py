@@ -30,7 +30,8 @@ def line(update: Update) -> str:
     seconds = point.measured.get("seconds", math.nan)
     took = f"{seconds:.0f}s" if math.isfinite(seconds) else ""
     if point.status in ("failed", "skipped"):
-        return f"{start} no number: {for_terminal(point.reason)[:200]}; training goes on"
+        again = f" ({verdict.failed} in a row)" if verdict.failed > 1 else ""
+        return f"{start} no number{again}: {for_terminal(point.reason)[:200]}; training goes on"
     e = point.metrics[update.metric]
     value = f"{number(e.value, update.metric)} {update.metric} ({interval(e, update.metric)})"
     return (

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rm_monitor.errors import is_out_of_memory
 from rm_monitor.generators.engine.attention import attending
 from rm_monitor.generators.engine.check import TRIAL, disagreement, two_prompts
 from rm_monitor.generators.engine.decode import Decoder, Facts
@@ -161,8 +162,8 @@ class EngineGenerator:
             try:
                 with torch.no_grad(), attending(model), packed_linears(model, self._packing_limit(device)):
                     return decoder.run(), decoder.facts
-            except torch.OutOfMemoryError:
-                if room <= decoder.queue.need(0):
+            except (RuntimeError, MemoryError) as problem:
+                if not is_out_of_memory(problem) or room <= decoder.queue.need(0):
                     raise
                 self._shrunk *= 2  # remembered: the next evaluation starts narrower
 

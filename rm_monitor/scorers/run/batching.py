@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 
-from rm_monitor.errors import ScorerError
+from rm_monitor.errors import ScorerError, is_out_of_memory
 
 __all__ = ["Batch", "Batcher", "Row", "collate", "plan"]
 
@@ -133,8 +133,8 @@ class Batcher:
         """The forward's result; None, and half the budget from now on, if memory ran out."""
         try:
             return forward(collate(rows, pad_id=self.pad_id, device=device))
-        except RuntimeError as error:
-            if not _out_of_memory(error):
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
                 raise
             longest = max(len(row.ids) for row in rows)
             if len(rows) == 1:
@@ -148,7 +148,3 @@ class Batcher:
         if device.type == "cuda":
             torch.cuda.empty_cache()
         return None
-
-
-def _out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
