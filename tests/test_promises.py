@@ -1,5 +1,8 @@
 """Every plug-in keeps the same promises, and the checks notice when one does not."""
 
+import random
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,8 +10,10 @@ from rm_monitor import Sampling
 from rm_monitor.generators.hf import HFGenerator
 from rm_monitor.scorers import load_scorer
 from rm_monitor.sinks import load_sinks
+from rm_monitor.stores.scores import ScoreStore
 from rm_monitor.testing import (
     BrokenPromise,
+    DictStore,
     ListSink,
     Says,
     TableScorer,
@@ -16,7 +21,9 @@ from rm_monitor.testing import (
     check_preference_scorer,
     check_scorer,
     check_sink,
+    check_store,
 )
+from rm_monitor.testing.promises import AWKWARD
 from rm_monitor.types import Preferences
 
 
@@ -108,3 +115,191 @@ def test_a_sink_that_fails_on_a_gap_is_told_so():
 
     with pytest.raises(BrokenPromise, match="a failed evaluation"):
         check_sink(Fragile)
+
+
+# ---------------------------------------------------------------------------- every promise can be broken
+
+
+class Scores(TableScorer):
+    def __init__(self, **more):
+        super().__init__()
+        self.__dict__.update(more)
+
+    def score(self, prompts, completions):
+        return np.array([float(len(c.text)) for c in completions])
+
+
+class Nameless(Scores):
+    fingerprint = ""
+
+
+class Restless(Scores):
+    @property
+    def fingerprint(self):
+        return str(np.random.default_rng().random())
+
+
+class Wavers(Scores):
+    calls = 0
+
+    def score(self, prompts, completions):
+        self.calls += 1
+        return super().score(prompts, completions) + 0.1 * self.calls
+
+
+class Ordered(Scores):
+    def score(self, prompts, completions):
+        return super().score(prompts, completions) + np.arange(len(completions))
+
+
+class Neighbours(Scores):
+    def score(self, prompts, completions):
+        own = super().score(prompts, completions)
+        return own + own.sum()
+
+
+class NeedsRows(Scores):
+    def score(self, prompts, completions):
+        return super().score(prompts, completions) if completions else np.ones(1)
+
+
+class Eats(Scores):
+    def score(self, prompts, completions):
+        scores = super().score(prompts, completions)
+        completions.clear()
+        return scores
+
+
+@pytest.mark.parametrize(
+    ("scorer", "promise"),
+    [
+        (Nameless(), "not empty"),
+        (Restless(), "the same each time"),
+        (Scores(scale="degrees"), "scale"),
+        (Wavers(), "score the same again"),
+        (Ordered(), "order of rows"),
+        (Neighbours(), "rows beside it"),
+        (Eats(), "are not changed"),
+    ],
+    ids=lambda x: type(x).__name__ if not isinstance(x, str) else "",
+)
+def test_each_promise_of_a_scorer_is_noticed_when_it_is_broken(scorer, promise):
+    with pytest.raises(BrokenPromise, match=promise):
+        check_scorer(scorer)
+
+
+def test_a_scorer_that_gives_scores_for_no_rows_is_told_so():
+    with pytest.raises((BrokenPromise, ValueError)):
+        check_scorer(NeedsRows())
+
+
+@pytest.mark.parametrize(
+    ("prefer", "promise"),
+    [
+        (lambda a, b: np.full(len(a), 1.5), "lie in"),
+        (lambda a, b: np.full(len(a), 0.7), "swapping"),
+        (lambda a, b: np.full(len(a) + 1, 0.5), "one probability a pair"),
+        (
+            lambda a, b: np.where([x.text == y.text != AWKWARD[0] for x, y in zip(a, b)], 0.6, 0.5),
+            "against itself",
+        ),
+    ],
+)
+def test_each_promise_of_a_preference_scorer_is_noticed_when_it_is_broken(prefer, promise):
+    class Breaks(Judge):
+        def prefer(self, prompts, completions, references):
+            return prefer(completions, references)
+
+    with pytest.raises(BrokenPromise, match=promise):
+        check_preference_scorer(Breaks())
+
+
+class Draws2(Says):
+    def generate(self, *args, **kwargs):
+        random.random()
+        return super().generate(*args, **kwargs)
+
+
+class Counts(Says):
+    def generate(self, prompts, sampling, **kwargs):
+        self._text = f"there are {len(prompts)} of us"
+        return super().generate(prompts, sampling, **kwargs)
+
+
+class NoText(Says):
+    def generate(self, *args, **kwargs):
+        return [replace(c, text=None) for c in super().generate(*args, **kwargs)]
+
+
+@pytest.mark.parametrize(
+    ("generator", "promise"),
+    [(Draws2("x"), "random state"), (Counts("x"), "prompts beside it"), (NoText("x"), "has a text")],
+)
+def test_each_promise_of_a_generator_is_noticed_when_it_is_broken(generator, promise):
+    with pytest.raises(BrokenPromise, match=promise):
+        check_generator(generator)
+
+
+def test_a_sink_that_draws_random_numbers_is_told_so():
+    class Draws3:
+        def show(self, update):
+            random.random()
+
+    with pytest.raises(BrokenPromise, match="random state"):
+        check_sink(Draws3)
+
+
+# ---------------------------------------------------------------------------- stores
+
+
+@pytest.mark.parametrize("make", ["sqlite", "memory", "dict", "locked away"])
+def test_every_store_keeps_its_promises(make, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    place = {"sqlite": tmp_path / "s.sqlite", "memory": ":memory:", "locked away": tmp_path / "file" / "s"}
+    check_store(DictStore if make == "dict" else lambda: ScoreStore(place[make]))
+
+
+class Rounds(DictStore):
+    def put(self, values, *, model=None):
+        super().put({k: {n: round(x, 6) for n, x in v.items()} for k, v in values.items()})
+
+
+class Overwrites(DictStore):
+    def put(self, values, *, model=None):
+        self._kept.update({k: dict(v) for k, v in values.items()})
+
+
+class Remembers(DictStore):
+    def drop(self, keys):
+        pass
+
+
+class Guesses(DictStore):
+    def get(self, keys):
+        return {key: self._kept.get(key, {"reward": 0.0}) for key in keys}
+
+
+class Lends(DictStore):
+    def get(self, keys):
+        return {key: self._kept[key] for key in keys if key in self._kept}
+
+
+class Few(DictStore):
+    def get(self, keys):
+        return super().get(list(keys)[:999])
+
+
+@pytest.mark.parametrize(
+    ("store", "promise"),
+    [
+        (Rounds, "to the last bit"),
+        (Overwrites, "kept first stays"),
+        (Remembers, "is forgotten"),
+        (Guesses, "not known"),
+        (Lends, "changes nothing"),
+        (Few, "however many"),
+    ],
+)
+def test_each_promise_of_a_store_is_noticed_when_it_is_broken(store, promise):
+    with pytest.raises(BrokenPromise, match=promise):
+        check_store(store)

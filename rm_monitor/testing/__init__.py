@@ -16,9 +16,11 @@ from rm_monitor.testing.promises import (
     check_scorer,
     check_sink,
 )
+from rm_monitor.testing.stores import DictStore, check_store
 
 __all__ = [
     "BrokenPromise",
+    "DictStore",
     "ListSink",
     "Says",
     "TableScorer",
@@ -26,4 +28,5 @@ __all__ = [
     "check_preference_scorer",
     "check_scorer",
     "check_sink",
+    "check_store",
 ]

@@ -78,7 +78,12 @@ def check_scorer(scorer: Scorer, *, texts: Sequence[str] = AWKWARD, tolerance: f
     prompts, completions = _rows(texts)
 
     def score(order: Sequence[int]) -> FloatArray:
-        scored = scorer.score([prompts[i] for i in order], [completions[i] for i in order])
+        asked, answered = [prompts[i] for i in order], [completions[i] for i in order]
+        scored = scorer.score(asked, answered)
+        _say(
+            asked == [prompts[i] for i in order] and answered == [completions[i] for i in order],
+            "the lists that a scorer is given are not changed",
+        )
         return as_scores(scored, len(order), scorer=type(scorer).__name__).reward
 
     everything = list(range(len(texts)))
@@ -174,7 +179,10 @@ def check_sink(make: Callable[[], Sink]) -> None:
     sink = make()
     for name, update in updates():
         try:
-            sink.show(update)
+            with _nothing_global_moves():
+                sink.show(update)
+        except BrokenPromise:
+            raise
         except Exception as problem:
             raise BrokenPromise(
                 f"a sink shows {name}: it raised {type(problem).__name__}: {problem}"
