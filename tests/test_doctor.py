@@ -161,7 +161,9 @@ def test_a_row_that_is_no_pair_is_refused_with_its_number(row, tmp_path):
 
 def test_why_pairs_are_unscored_is_said(folder):
     rows = [load_pair("short", "a"), load_pair("x" * 900, "a"), load_pair("Four.<|eot_id|>", "b")]
-    page = str(examine(load_scorer(folder), rows))
+    report = examine(load_scorer(folder), rows)
+    page = str(report)
+    assert report.agreements[0].longer_wins.n == report.agreements[0].rate.n == 2  # on the same pairs
     assert "labelled pairs: 3, 1 unscored, 1 overflow, 1 special_text\n" in page
 
 

@@ -43,7 +43,8 @@ class Agreement:
     Attributes:
         name: Of the labelled pairs.
         rate: Share of pairs on which both agree, over those it could score, ties one half.
-        longer_wins: The same for the rule that the longer answer is better: what a judge has to beat.
+        longer_wins: The same, on the same pairs, for the rule that the longer answer is better: what a judge
+            has to beat.
         prefers_longer: How often the reward model prefers the longer answer; people do in ``longer_wins``.
         pairs: How many there were.
         flags: In how many pairs an answer was flagged ``overflow``, ``special_text`` ...
@@ -64,6 +65,7 @@ def agreement(scorer: Scorer | PreferenceScorer, pairs: Sequence[Pair], *, name:
     margin, flags = _judged(scorer, pairs)
     ours = stats.outcome(margin, tie=tie_of(scorer, margin))
     longer = np.sign([len(pair.chosen) - len(pair.rejected) for pair in pairs]).astype(np.float64)
+    longer[np.isnan(ours)] = np.nan  # both rules on the same pairs
     return Agreement(
         name=name,
         rate=stats.rate(ours),
