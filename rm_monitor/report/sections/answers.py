@@ -175,7 +175,7 @@ def _row(run: RunView, sides: _Sides, i: int, by_row: tuple[list[FloatArray | No
     ]
     body = [_prompt(text)]
     for which, step in enumerate(dict.fromkeys(sides.steps)):
-        value = _short(float(sides.values[which][i]), metric)
+        value = words.number(float(sides.values[which][i]), metric)
         role = _role(run, step)
         note = f"{role} · {words.label(metric)} {value}" if role else f"{words.label(metric)} {value}"
         body.append(
