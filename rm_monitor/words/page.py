@@ -119,7 +119,7 @@ def reads_high(best: Best, readings: int, metric: str) -> str:
         return ""
     return (
         f"{number(best.value.value, metric)} is the highest of {readings} readings and so reads high; "
-        "`rm-monitor sweep --confirm` gives a fair value."
+        "a fair value needs prompts that it was not chosen on."
     )
 
 

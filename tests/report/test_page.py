@@ -139,6 +139,19 @@ def test_more_prompts_than_fit_are_chosen_from_both_ends_and_said(run):
     assert "16 of 48 prompts are shown" in page(run, rows=16)
 
 
+def test_every_command_that_the_page_names_exists(run):
+    from typer.main import get_command
+
+    from rm_monitor.cli import app
+
+    commands = get_command(app).commands
+    named = re.findall(r"rm-monitor (\w+)((?: --\w+)*)", Page(page(run, rows=16)).text)
+    assert named
+    for command, options in named:
+        known = {name for p in commands[command].params for name in p.opts}
+        assert set(options.split()) <= known
+
+
 # ------------------------------------------------------------------ several runs
 
 
