@@ -1,6 +1,6 @@
 """Does the mathematics keep its promises? Runs of known truth, thousands of them.
 
-    python -m benchmarks.statistics                      all tables (about half an hour on one core)
+    python -m benchmarks.statistics                      all tables (about 15 minutes of one core)
     python -m benchmarks.statistics --quick              a smoke run
     python -m benchmarks.statistics --tables power best  some of them
     python -m benchmarks.statistics --results FILE --plots docs   keep the numbers, draw the plots
@@ -16,9 +16,10 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
+from benchmarks import measure
 from benchmarks.tables import TABLES, Row
 
-RUNS, QUICK = 600, 5
+RUNS, QUICK = 400, 5
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -30,6 +31,12 @@ def main(arguments: list[str] | None = None) -> int:
         "--tables", nargs="+", choices=TABLES, default=list(TABLES), help="which; all by default"
     )
     parser.add_argument("--runs", type=int, default=RUNS, help=f"simulated runs a row ({RUNS})")
+    parser.add_argument(
+        "--replicates",
+        type=int,
+        default=measure.REPLICATES,
+        help="resamples of the detector (10,000 as shipped)",
+    )
     parser.add_argument("--quick", action="store_true", help=f"{QUICK} runs a row: does it work at all?")
     parser.add_argument("--results", type=Path, help="JSON file that keeps whole tables")
     parser.add_argument(
@@ -37,6 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     chosen = parser.parse_args(arguments)
     runs = QUICK if chosen.quick else chosen.runs
+    measure.REPLICATES = chosen.replicates
     kept = _read(chosen.results)
     for name in chosen.tables:
         print(f"\n## {name}: {TABLES[name].__doc__}", flush=True)

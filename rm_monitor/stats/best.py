@@ -13,7 +13,7 @@ from rm_monitor.stats.paired import Effects, effects, groups
 from rm_monitor.stats.pool import pool_scores
 from rm_monitor.types import BoolArray, FloatArray
 
-__all__ = ["BestChoice", "best", "choose"]
+__all__ = ["BestChoice", "best", "choose", "highest"]
 
 _REPLICATES = 2_000
 _LEVEL = 0.95
@@ -96,7 +96,7 @@ def choose(
             f"`eligible` must leave a row with scores to choose from, got none of {len(table.value)}"
         )
     rows = np.flatnonzero(allowed)
-    index = _highest(table.value, rows, ties)
+    index = highest(table.value, rows, ties)
     noise = _noise(table, rows, seed)
     replicate = table.value[rows, None].astype(np.float32) + noise
     won = replicate.argmax(axis=0)
@@ -120,7 +120,8 @@ def _mask(eligible: BoolArray | None, t: int) -> BoolArray:
     return eligible
 
 
-def _highest(value: FloatArray, rows: NDArray[np.intp], ties: FloatArray | None) -> int:
+def highest(value: FloatArray, rows: NDArray[np.intp], ties: FloatArray | None) -> int:
+    """The one of these rows with the highest value; exact ties go to ``ties``, then to the earliest."""
     equal = rows[value[rows] >= value[rows].max() - _EQUAL]
     if ties is None or len(equal) == 1:
         return int(equal[0])

@@ -13,8 +13,10 @@ from typing import Protocol
 
 import numpy as np
 
-from rm_monitor.stats.best import BestChoice, best
+from rm_monitor.stats.best import best, highest
 from rm_monitor.stats.intervals import mean, share
+from rm_monitor.stats.paired import effects
+from rm_monitor.stats.pool import pool_scores
 from rm_monitor.types import BoolArray, Estimate, FloatArray
 
 __all__ = ["Confirmed", "FreshAnswers", "confirm"]
@@ -102,9 +104,10 @@ def confirm(
     scores = np.asarray(scores, dtype=np.float64)
     headline = None if ties is None else np.asarray(ties, dtype=np.float64)
 
-    def means(rows: list[int], known: FloatArray) -> BestChoice:
+    def leader(rows: list[int], known: FloatArray) -> int:
+        value = effects(pool_scores(known, temperature) if pool else known).value
         order = None if headline is None else headline[rows]
-        return best(known, ties=order, pool=pool, temperature=temperature, seed=seed)
+        return highest(value, np.flatnonzero(np.isfinite(value)), order)
 
     choice = best(scores, eligible=eligible, ties=headline, pool=pool, temperature=temperature, seed=seed)
     allowed = np.isfinite(choice.pool) if eligible is None else np.isfinite(choice.pool) & eligible
@@ -118,14 +121,15 @@ def confirm(
         rewards, values = _checked(answer(tuple(rows), stage), len(rows), stage)
         known = np.hstack([known[top], rewards])
         stages.append(tuple(rows))
-        choice = means(rows, known)
+        order = None if headline is None else headline[rows]
+        choice = best(known, ties=order, pool=pool, temperature=temperature, seed=seed)
         standing = choice.pool
     read = np.empty(values.shape[1])
     fold = np.random.default_rng(seed).permutation(values.shape[1]) % _FOLDS
     for f in range(_FOLDS):
         chosen_on = np.ones(known.shape[1], dtype=bool)
         chosen_on[known.shape[1] - values.shape[1] :] = fold != f
-        read[fold == f] = values[means(rows, known[:, chosen_on]).index, fold == f]
+        read[fold == f] = values[leader(rows, known[:, chosen_on]), fold == f]
     return Confirmed(
         index=rows[choice.index],
         value=share(read) if _is_share(read) else mean(read),
