@@ -54,7 +54,9 @@ def _one_run(axes: Axes) -> None:
     t = np.arange(len(scores))
     axes.fill_between(t, low, high, color=BLUE, alpha=0.17, lw=0, label="95 % band of each point")
     axes.plot(t, value, "o-", color=BLUE, mfc="white", ms=5, lw=1.2, label="measured, 256 prompts")
-    axes.plot(t, 100 * simulation.win_probabilities(case.rates), "--", color=INK, lw=1, zorder=1, label="the truth")
+    axes.plot(
+        t, 100 * simulation.win_probabilities(case.rates), "--", color=INK, lw=1, zorder=1, label="the truth"
+    )
     tied = [choice.index, *choice.tied]
     axes.plot(tied, value[tied], "o", color=BLUE, ms=5, label="cannot be told from the best")
     axes.plot(choice.index, value[choice.index], "*", color=INK, ms=14, label="best so far")
