@@ -251,6 +251,16 @@ class RewardMonitor:
         return self._best if self._logbook is None else self._logbook.best
 
     @property
+    def scorers(self) -> Mapping[str, Any]:
+        """The loaded judges by name, the primary first; only rank 0 has them."""
+        return self._measurer.panel.scorers
+
+    @property
+    def pool_temperature(self) -> float | None:
+        """Divides differences of rewards in the pool score; None: fitted to the first point's spread."""
+        return self._rules.temperature
+
+    @property
     def segment(self) -> str:
         """Name of the present segment: points with the same name may be compared."""
         return "" if self._logbook is None else self._logbook.segment

@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, overload
 
@@ -37,6 +37,13 @@ class PromptSet(Sequence[Prompt]):
     def fingerprint(self) -> str:
         """16 hex digits of what is asked: ids, turns, and how."""
         return fingerprint_of([[p.id, list(p.messages), p.raw] for p in self.prompts])
+
+    def only(self, prompts: Sequence[Prompt]) -> PromptSet:
+        """The same set with these of its prompts, columns included."""
+        place = {prompt.id: i for i, prompt in enumerate(self.prompts)}
+        rows = [place[prompt.id] for prompt in prompts]
+        columns = {name: tuple(texts[i] for i in rows) for name, texts in self.columns.items()}
+        return replace(self, prompts=tuple(prompts), columns=columns)
 
     def __len__(self) -> int:
         return len(self.prompts)

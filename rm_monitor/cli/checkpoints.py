@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rm_monitor import words
 from rm_monitor.cli.app import echo
 
 if TYPE_CHECKING:
+    from rm_monitor.confirmation import Confirmation
     from rm_monitor.monitor import RewardMonitor
     from rm_monitor.sweep.discover import Source
     from rm_monitor.sweep.run import Swept
@@ -40,13 +42,33 @@ def source_of(
     return Source(folder=folder, base=base, tokenizer=tokenizer, pattern=pattern or PATTERN, inside=inside)
 
 
-def exit_code(monitor: RewardMonitor, swept: Swept, as_json: bool) -> int:
+def exit_code(
+    monitor: RewardMonitor, swept: Swept, as_json: bool, *, confirmed: Confirmation | None = None
+) -> int:
     """Say what was done; the exit code."""
     for step, why in swept.left_out.items():
         echo(f"step {step} was left out: {why}", err=True)
     state, chosen = monitor.verdict.state, monitor.best
     monitor.close()
+    found: dict[str, Any] = {
+        "judged": swept.judged,
+        "known": swept.known,
+        "left_out": swept.left_out,
+        "state": state,
+    }
+    found["best"] = None if chosen is None else chosen.step
+    if confirmed is not None:
+        answered = len(confirmed.stages[0])
+        echo(
+            words.confirmed(confirmed.best, confirmed.live, metric=confirmed.metric, answered=answered),
+            err=as_json,
+        )
+        value = list(confirmed.best.value)
+        found["confirmed"] = {
+            "step": confirmed.best.step,
+            confirmed.metric: value,
+            "tied": list(confirmed.best.tied),
+        }
     if as_json:
-        found = {"judged": swept.judged, "known": swept.known, "left_out": swept.left_out, "state": state}
-        echo(json.dumps({**found, "best": None if chosen is None else chosen.step}))
+        echo(json.dumps(found))
     return 1 if state == "degraded" else 0

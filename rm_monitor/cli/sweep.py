@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -33,13 +34,25 @@ def sweep(
     ray: Annotated[
         str | None, typer.Option(help="Measure on a Ray cluster: its address, 'auto' or 'local'.")
     ] = None,
+    confirm: Annotated[
+        int | None, typer.Option(help="Let the best so many answer held-out prompts, and choose again.")
+    ] = None,
+    held_out: Annotated[
+        Path | None, typer.Option(help="Prompts the run is not judged on, for --confirm.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Judge every checkpoint in a folder that was not judged yet."""
-    from rm_monitor.config import MonitorConfig  # noqa: PLC0415
+    from rm_monitor.config import MonitorConfig  # noqa: PLC0415  each command pays for itself only
     from rm_monitor.sweep.run import sweep as sweep_folder  # noqa: PLC0415
 
-    source = source_of(folder, base, tokenizer, pattern, inside)
-    raise typer.Exit(
-        exit_code(*sweep_folder(source, MonitorConfig.from_yaml(config), jobs=jobs, ray=ray), as_json)
-    )
+    if (confirm is None) != (held_out is None):
+        raise ValueError("--confirm says how many answer again, --held-out what they are asked: pass both")
+    source, settings = source_of(folder, base, tokenizer, pattern, inside), MonitorConfig.from_yaml(config)
+    monitor, swept = sweep_folder(source, settings, jobs=jobs, ray=ray)
+    found = None
+    if confirm is not None and held_out is not None:
+        from rm_monitor.sweep.confirm import confirm as confirm_swept  # noqa: PLC0415
+
+        found = confirm_swept(monitor, source, settings, held_out, top=confirm)
+    raise typer.Exit(exit_code(monitor, swept, as_json, confirmed=found))

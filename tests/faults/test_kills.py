@@ -11,7 +11,7 @@ from tests.faults import kills, soak
 @pytest.mark.parametrize(
     ("kind", "number"),
     [(kills.writing, 12), (kills.pinning, 12), (kills.evaluating, 3)],
-    ids=lambda x: str(x),
+    ids=lambda x: getattr(x, "__name__", str(x)),
 )
 def test_nothing_acknowledged_is_lost_by_a_kill_and_the_best_loads(kind, number):
     counts = Counter()

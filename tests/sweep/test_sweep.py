@@ -98,3 +98,39 @@ def test_the_command_line_sweeps_and_watches_and_sets_the_exit_code(job, config,
     watched = CliRunner().invoke(app, ["watch", *arguments, "--rest", "0", "--poll", "0.01"])
     assert watched.exit_code == 0, watched.output
     assert json.loads(watched.stdout.splitlines()[-1])["judged"] == [20]
+
+
+@pytest.mark.parametrize("references", ["reference", None])
+def test_the_best_is_confirmed_on_prompts_that_the_run_was_not_judged_on(
+    job, config, tmp_path, tiny_policy_dir, references
+):
+    from rm_monitor.sweep.confirm import confirm
+
+    for step in (10, 20, 30):
+        job.save(step)
+    rows = [{"prompt": f"Held out {i}", "reference": f"Answer {i}"} for i in range(30)]
+    (tmp_path / "held-out.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    config = replace(config, references=references)
+    source = Source(folder=job.folder, base=None if references else str(tiny_policy_dir))
+    monitor, _ = sweep(source, config)
+    before = (job.folder / "_rm_monitor" / "history.jsonl").read_bytes()
+    found = confirm(monitor, source, config, tmp_path / "held-out.jsonl", top=3)
+    assert found.n == (15, 15)
+    assert [len(stage) for stage in found.stages] == [3, 2]
+    assert found.best.step in found.stages[-1]
+    assert found.best.value.n == 15
+    assert (job.folder / "_rm_monitor" / "history.jsonl").read_bytes() == before
+
+
+def test_the_command_line_confirms(job, config, tmp_path):
+    from typer.testing import CliRunner
+
+    from rm_monitor.cli import app
+
+    job.save(10)
+    rows = [{"prompt": f"Held out {i}", "reference": f"Answer {i}"} for i in range(10)]
+    (tmp_path / "held-out.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    call = ["sweep", str(job.folder), "--config", str(tmp_path / "monitor.yaml"), "--json"]
+    done = CliRunner().invoke(app, [*call, "--confirm", "1", "--held-out", str(tmp_path / "held-out.jsonl")])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout.splitlines()[-1])["confirmed"]["step"] == 10
