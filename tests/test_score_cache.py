@@ -110,6 +110,22 @@ def test_one_wrong_score_discredits_the_cache_and_none_of_it_is_served(tmp_path,
     np.testing.assert_array_equal(ScoreStore(tmp_path / "s").get([key(97)])[key(97)]["reward"], 2.0)
 
 
+def test_after_one_wrong_score_the_rest_of_the_run_asks_the_cache_nothing(tmp_path):
+    store = ScoreStore(tmp_path / "s")
+    texts = TEXTS[100:]
+    CachedScorer(Counting(), store).score(*rows(TEXTS))
+    (wrong,) = Counting().keys(*rows(texts[50:51]))
+    store.drop([wrong])
+    store.put({wrong: {"reward": 7.0, "attribute:half": 3.5}})  # one among a hundred: 2 % would miss it
+    (other,) = Counting().keys(*rows(TEXTS[:1]))
+    store.drop([other])
+    store.put({other: {"reward": 7.0, "attribute:half": 3.5}})
+    cached = CachedScorer(Counting(), store)
+    assert cached.score(*rows(TEXTS[:1])).reward[0] == 1.0  # a single hit is always scored again
+    np.testing.assert_array_equal(cached.score(*rows(texts)).reward, [len(t) for t in texts])
+    assert (cached.wrong, cached.hits) == (1, 0)
+
+
 def test_noise_the_scorer_measured_of_itself_is_no_wrong_score(tmp_path):
     CachedScorer(Counting(), ScoreStore(tmp_path / "s")).score(*rows(TEXTS))
     noisy = Counting(shift=0.03)
