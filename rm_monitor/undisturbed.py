@@ -19,6 +19,8 @@ import torch
 
 __all__ = ["undisturbed"]
 
+_MODULE = ("gradient_checkpointing", "_disable_adapters", "_active_adapter", "active_adapter")
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _LEFT_BY_GENERATE = ("_cache", "_previous_max_cache_length", "_previous_cache_position")
 _TOKENIZER = (
     "padding_side",
@@ -87,13 +89,23 @@ def _random_states() -> Iterator[Callable[[], Any]]:
 def _global_settings() -> Iterator[Callable[[], Any]]:
     dtype = torch.get_default_dtype()
     yield lambda: torch.set_default_dtype(dtype)
+    threads = torch.get_num_threads()
+    yield lambda: torch.set_num_threads(threads)  # sums come out otherwise with another number
+    exact = torch.are_deterministic_algorithms_enabled()
+    only_warns = torch.is_deterministic_algorithms_warn_only_enabled()
+    yield lambda: torch.use_deterministic_algorithms(exact, warn_only=only_warns)
+    for settings, name in _kernel_choices():  # another attention or convolution kernel rounds otherwise
+        chosen = getattr(settings, name)
+        yield partial(setattr, settings, name, chosen)
+    for set_attention, attention in _attention_kernels():
+        yield partial(set_attention, attention)
     yield torch.clear_autocast_cache  # weights cast inside must not be mistaken for fresh ones
 
 
 def _model_state(model: Any) -> Iterator[Callable[[], Any]]:
     modes = [(module, module.training) for module in model.modules()]
     yield lambda: _set_modes(modes)
-    buffers = [(module, name, buffer.detach().clone()) for module, name, buffer in _unsaved_buffers(model)]
+    buffers = [(module, name, b, b.detach().clone()) for module, name, b in _unsaved_buffers(model)]
     yield lambda: _set_buffers(buffers)  # dynamic RoPE grows its frequencies for long inputs and keeps them
     hooked = [(p, p.requires_grad) for p in model.parameters()]
     yield lambda: _set_requires_grad(hooked)
@@ -109,8 +121,37 @@ def _model_state(model: Any) -> Iterator[Callable[[], Any]]:
         if hasattr(config, "_attn_implementation"):
             attention = config._attn_implementation
             yield partial(setattr, config, "_attn_implementation", attention)
+        for name in _MODULE:
+            if name in vars(part):
+                value = vars(part)[name]
+                yield partial(part.__dict__.__setitem__, name, value)  # PEFT's setters do more than set
+        for name in _HOOKS:
+            hooks = vars(part).get(name, {})
+            present = dict(hooks)
+            yield partial(_set_hooks, hooks, present)
         before = {name for name in _LEFT_BY_GENERATE if name in vars(part)}
         yield partial(_drop_attributes, part, before)
+
+
+def _kernel_choices() -> Iterator[tuple[Any, str]]:
+    """TF32 is left out: torch refuses to read it by its old name once the new one was used."""
+    yield torch.backends.cudnn, "benchmark"
+    yield torch.backends.cudnn, "deterministic"
+
+
+def _attention_kernels() -> Iterator[tuple[Callable[[bool], None], bool]]:
+    cuda = torch.backends.cuda
+    yield cuda.enable_flash_sdp, cuda.flash_sdp_enabled()
+    yield cuda.enable_mem_efficient_sdp, cuda.mem_efficient_sdp_enabled()
+    yield cuda.enable_math_sdp, cuda.math_sdp_enabled()
+    yield cuda.enable_cudnn_sdp, cuda.cudnn_sdp_enabled()
+
+
+def _set_hooks(hooks: Any, present: dict[int, Any]) -> None:
+    """Hooks that were left behind go, hooks that were taken away come back, in their order."""
+    if dict(hooks) != present:
+        hooks.clear()
+        hooks.update(present)
 
 
 def _set_modes(modes: list[tuple[Any, bool]]) -> None:
@@ -126,9 +167,11 @@ def _unsaved_buffers(model: Any) -> Iterator[tuple[Any, str, torch.Tensor]]:
                 yield module, name, buffer
 
 
-def _set_buffers(buffers: list[tuple[Any, str, torch.Tensor]]) -> None:
-    for module, name, saved in buffers:
+def _set_buffers(buffers: list[tuple[Any, str, torch.Tensor, torch.Tensor]]) -> None:
+    for module, name, buffer, saved in buffers:
         now = module._buffers.get(name)
+        if now is buffer and now.dtype != saved.dtype:
+            continue  # FSDP casts buffers when it is first used: training wants them so
         if now is None or now.shape != saved.shape or not torch.equal(now, saved):
             module._buffers[name] = saved
 

@@ -71,7 +71,10 @@ def test_wrappers_with_whole_weights_are_taken_off(tiny_policy, name):
 
 
 def test_a_compiled_model_answers_uncompiled(tiny_policy):
-    assert unwrap(torch.compile(tiny_policy, backend="eager")) is tiny_policy
+    compiled = torch.compile(tiny_policy, backend="eager")
+    assert unwrap(compiled) is tiny_policy
+    assert describe(compiled).kind == "plain"
+    assert describe(fake("DistributedDataParallel", compiled)).kind == "ddp"
 
 
 def test_parts_compiled_in_place_are_gone_around(tiny_policy):

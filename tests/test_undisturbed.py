@@ -33,6 +33,35 @@ class ScheduleFree:
         self.mode = "eval"
 
 
+CUDA = torch.backends.cuda
+KERNELS = {
+    CUDA.flash_sdp_enabled: CUDA.enable_flash_sdp,
+    CUDA.mem_efficient_sdp_enabled: CUDA.enable_mem_efficient_sdp,
+    CUDA.math_sdp_enabled: CUDA.enable_math_sdp,
+    CUDA.cudnn_sdp_enabled: CUDA.enable_cudnn_sdp,
+}
+
+
+def keep_hook(*args):
+    """Registered by training: it must stay."""
+
+
+@pytest.fixture(autouse=True)
+def _own_globals():
+    """A mutant leaves its traces in this test only."""
+    kernels = {set_to: enabled() for enabled, set_to in KERNELS.items()}
+    cudnn, threads = (
+        (torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic),
+        torch.get_num_threads(),
+    )
+    yield
+    for set_to, value in kernels.items():
+        set_to(value)
+    torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = cudnn
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(False)
+
+
 @pytest.fixture
 def bench(tiny_policy_dir, monkeypatch):
     """A model half in eval mode, a tokenizer, an optimizer, and accelerators that only keep their state."""
@@ -51,6 +80,8 @@ def bench(tiny_policy_dir, monkeypatch):
     model.model.embed_tokens.weight.requires_grad_(False)
     tokenizer = AutoTokenizer.from_pretrained(tiny_policy_dir)
     tokenizer.backend_tokenizer.no_padding()
+    model.model.layers[0]._disable_adapters = False  # as a PEFT layer has it
+    model.model.layers[0].register_forward_hook(keep_hook)
     return model, tokenizer, ScheduleFree(), states
 
 
@@ -72,6 +103,15 @@ def snapshot(model, tokenizer, optimizer, states):
         "tokenizer": (tokenizer.padding_side, tokenizer.truncation_side, tokenizer.pad_token),
         "rust": (core.padding, core.truncation),
         "optimizer": optimizer.mode,
+        "threads": torch.get_num_threads(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "cudnn": (torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic),
+        "attention": [enabled() for enabled in KERNELS],
+        "checkpointing": model.model.gradient_checkpointing,
+        "adapters": model.model.layers[0]._disable_adapters,
+        "hooks": [
+            list(m._forward_hooks.values()) + list(m._backward_hooks.values()) for m in model.modules()
+        ],
     }
 
 
@@ -91,6 +131,16 @@ def disturb(model, tokenizer, optimizer, states):
     model.config.use_cache = not model.config.use_cache
     model.config._attn_implementation = "eager"
     model._cache = "left behind"
+    torch.set_num_threads(torch.get_num_threads() + 1)
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = not torch.backends.cudnn.benchmark
+    torch.backends.cudnn.deterministic = not torch.backends.cudnn.deterministic
+    for enabled, set_to in KERNELS.items():
+        set_to(not enabled())
+    model.model.gradient_checkpointing = True
+    model.model.layers[0]._disable_adapters = True
+    model.model.layers[0]._forward_hooks.clear()
+    model.model.layers[1].register_forward_hook(lambda *args: None)
     tokenizer.padding_side = "left"
     tokenizer.backend_tokenizer.enable_padding(length=7)
     tokenizer.backend_tokenizer.enable_truncation(5)
@@ -129,7 +179,7 @@ def test_training_reads_the_same_state_afterwards_also_when_the_body_raises(benc
 
 
 def test_there_are_restore_lines_to_remove():
-    assert len(RESTORES) == 19
+    assert len(RESTORES) == 27
 
 
 @pytest.mark.parametrize("number", RESTORES, ids=lambda n: SOURCE.splitlines()[n].strip()[:60])
@@ -149,3 +199,12 @@ def test_removing_any_one_restore_line_breaks_a_law(bench, number):
 
     with pytest.raises((AssertionError, TypeError)):
         both_laws()
+
+
+def test_a_buffer_that_an_engine_casts_for_good_stays_cast(bench):
+    """FSDP1 under mixed precision casts buffers in place, once, when it is first used, be it by us."""
+    model, *_ = bench
+    buffer = model.model.rotary_emb.inv_freq
+    with module.undisturbed(model):
+        buffer.data = buffer.to(torch.bfloat16)
+    assert model.model.rotary_emb.inv_freq.dtype == torch.bfloat16

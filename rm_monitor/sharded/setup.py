@@ -72,8 +72,8 @@ def describe(model: Any, *, sharded_forward: bool = False) -> Setup:
     """
     if model is None or not hasattr(model, "modules"):
         return Setup()
-    wrapped = unwrap(model) is not model
     module = unwrap(model)
+    wrapped = module is not getattr(model, "_orig_mod", model)
     _refuse_parallelism()
     names = {base.__name__ for part in module.modules() for base in type(part).__mro__}
     _refuse_pipelines(names)

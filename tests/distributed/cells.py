@@ -26,6 +26,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainerCa
 from rm_monitor import RewardMonitor, RewardMonitorCallback, Sampling
 from rm_monitor.generators.hf import HFGenerator
 from rm_monitor.sharded import describe
+from tests.distributed.trl_cells import TRL, trl_trainer
 from tests.helpers import tiny_trainer
 
 RECIPES = ("plain", "grad-checkpoint", "lora", "accumulation", "bf16", "compile", "neftune")
@@ -182,6 +183,10 @@ def fresh_accelerate():
 def train(recipe, engine, policy, out, callbacks=(), **extra):
     fresh_accelerate()
     torch._dynamo.reset()
+    if recipe in TRL:
+        trainer = trl_trainer(recipe, policy, out, list(callbacks), STEPS)
+        trainer.train()
+        return trainer
     tokenizer = AutoTokenizer.from_pretrained(policy)
     trainer = tiny_trainer(
         model_for(recipe, policy),

@@ -13,9 +13,8 @@ from pathlib import Path
 
 from tests.distributed.cells import FAULTS, RECIPES
 from tests.distributed.launch import differs, launch
+from tests.distributed.trl_cells import TRL
 from tests.faults.policy import save_policy
-
-TRL = ("sft", "dpo", "grpo")
 
 
 def campaign() -> Iterator[tuple[str, str, str]]:

@@ -1,0 +1,153 @@
+"""SIGTERM at random moments of a Trainer run, resumed from the last whole checkpoint: the curve of an
+unbroken run.
+
+Every run is forked from one process that has imported everything, so that a moment costs a second and not
+ten.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tests.faults.policy import save_policy
+
+MOMENTS = 30
+STEPS, EVERY = 8, 2
+
+
+def train(policy: Path, out: Path, resume: str | None) -> None:
+    """A run whose monitor answers with the model itself and keeps its own references."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from rm_monitor import RewardMonitor, RewardMonitorCallback, Sampling
+    from tests.helpers import tiny_trainer
+
+    torch.set_num_threads(1)
+    monitor = RewardMonitor(
+        lambda prompts, completions: [float(len(set(c))) for c in completions],
+        [f"question {i}" for i in range(6)],
+        every=EVERY,
+        sampling=Sampling(max_new_tokens=6),
+        report_to=[],
+        horizon=1 + STEPS // EVERY,
+    )
+    trainer = tiny_trainer(
+        AutoModelForCausalLM.from_pretrained(policy),
+        AutoTokenizer.from_pretrained(policy),
+        out,
+        steps=STEPS,
+        save_strategy="steps",
+        save_steps=EVERY,
+        callbacks=[RewardMonitorCallback(monitor)],
+    )
+    trainer.train(resume_from_checkpoint=resume)
+
+
+def forked(policy: Path, out: Path, resume: str | None, after: float | None = None) -> tuple[int, float]:
+    """Run in a child, terminated after so many seconds; its exit status (negative: a signal), its time."""
+    began = time.monotonic()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            quiet = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(quiet, 1), os.dup2(quiet, 2)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            train(policy, out, resume)
+            status = 0
+        except BaseException:
+            (out.parent / f"{out.name}.error").write_text(traceback.format_exc())
+        finally:
+            os._exit(status)
+    if after is not None:
+        time.sleep(after)
+        os.kill(child, signal.SIGTERM)
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status), time.monotonic() - began
+
+
+def last_whole(out: Path) -> str | None:
+    """What to resume from. The Trainer takes the newest folder, whole or not."""
+    from rm_monitor.checkpoints import problem, step_of
+
+    found = [p for p in out.glob("checkpoint-*") if problem(p) is None and (p / "optimizer.pt").is_file()]
+    return str(max(found, key=lambda p: step_of(p) or 0)) if found else None
+
+
+def curve(out: Path) -> list[Any]:
+    """What the history on disk says, without how long it took and which attempt wrote it."""
+    from rm_monitor.stores.history import History
+
+    history = History(out / "_rm_monitor")
+    points = history.points()
+    history.close()
+    return [(p.step, p.segment, p.status, dict(p.metrics)) for p in points]
+
+
+def same(a: list[Any], b: list[Any]) -> bool:
+    """Equal to the bit, but for two statistics of the logits.
+
+    Answers, rewards and all that comes of them are exact. Entropy and top-10 mass carry float32 noise of
+    the batch
+    shape, and a resumed process has no earlier answers to offer as drafts, so it batches otherwise.
+    """
+    if [row[:3] for row in a] != [row[:3] for row in b]:
+        return False
+    for (*_, one), (*_, other) in zip(a, b, strict=True):
+        if one.keys() != other.keys():
+            return False
+        for name, estimate in one.items():
+            noisy = name.partition("@")[0] in ("entropy", "top10_mass")
+            if noisy and not np.allclose(estimate, other[name], rtol=1e-5, equal_nan=True):
+                return False
+            if not noisy and repr(estimate) != repr(other[name]):
+                return False
+    return True
+
+
+def broken_and_resumed(policy: Path, out: Path, after: float) -> tuple[int, list[Any]]:
+    """Terminate once, then resume until it ends; the status of the first run and the curve."""
+    first, _ = forked(policy, out, None, after)
+    status, _ = forked(policy, out, last_whole(out))
+    if status != 0:
+        error = out.parent / f"{out.name}.error"
+        raise RuntimeError(error.read_text() if error.is_file() else f"the resumed run ended with {status}")
+    return first, curve(out)
+
+
+def campaign() -> Iterator[tuple[str, str, str]]:
+    """One row."""
+    import peft  # noqa: F401  what a run imports on its way is imported once, before any fork
+
+    import tests.helpers  # noqa: F401
+
+    draw = random.Random(0)
+    with tempfile.TemporaryDirectory() as folder:
+        policy = save_policy(Path(folder) / "policy")
+        status, took = forked(policy, Path(folder) / "whole", None)
+        assert status == 0
+        whole = curve(Path(folder) / "whole")
+        assert [step for step, *_ in whole] == list(range(0, STEPS + 1, EVERY))
+        equal = cut = 0
+        for i in range(MOMENTS):
+            first, found = broken_and_resumed(
+                policy, Path(folder) / f"run-{i}", draw.uniform(0.1, 0.95) * took
+            )
+            cut += first == -signal.SIGTERM
+            equal += same(found, whole)
+        yield (
+            "SIGTERM at random moments of a Trainer run, resumed: history equal to the unbroken run",
+            f"{MOMENTS} of {MOMENTS}",
+            f"{equal} of {MOMENTS} ({cut} were cut before their end)",
+        )

@@ -1,0 +1,105 @@
+"""`max_overhead`: evaluations take their share of the training time and no more, and a skip is seen."""
+
+import logging
+
+import pytest
+
+from rm_monitor import RewardMonitor
+from rm_monitor.budget import Budget
+from tests.helpers import PROMPTS, CountsGood, Says, tiny_trainer
+
+
+class Clock:
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.mark.parametrize(("cost", "share"), [(1.0, 0.1), (3.0, 0.1), (8.0, 0.3), (50.0, 0.05)])
+def test_whatever_an_evaluation_costs_the_share_is_kept(cost, share):
+    clock = Clock()
+    budget = Budget(share, clock=clock)
+    with budget.spending():
+        clock.now += cost  # the first one is free: a curve needs its start
+    spent = trained = 0.0
+    judged = 0
+    for _ in range(400):
+        clock.now += 10
+        trained += 10
+        if not budget.refusal():
+            with budget.spending():
+                clock.now += cost
+            spent += cost
+            judged += 1
+        assert spent <= share * trained + 1e-9
+    assert judged == min(400, int(share * trained / cost + 1e-9))  # and none is left out without need
+
+
+def test_without_a_budget_nothing_is_ever_refused():
+    clock = Clock()
+    budget = Budget(None, clock=clock)
+    with budget.spending():
+        clock.now += 1e9
+    assert budget.refusal() == ""
+
+
+@pytest.mark.parametrize("wrong", [0, -0.1, float("nan")])
+def test_a_share_that_is_none_is_refused(wrong):
+    with pytest.raises(ValueError, match="`max_overhead` is a share of the training time"):
+        RewardMonitor(CountsGood(), PROMPTS, references=PROMPTS, max_overhead=wrong)
+
+
+def slow_run(tmp_path, tiny_policy, tiny_tokenizer, **options):
+    """A Trainer run in which an evaluation costs as much as all training: only its clock is slow."""
+    clock = Clock()
+
+    class Slow(Says):
+        def generate(self, *args, **more):
+            clock.now += 5
+            return super().generate(*args, **more)
+
+    monitor = RewardMonitor(
+        CountsGood(),
+        PROMPTS,
+        references=PROMPTS,
+        generator=Slow(lambda step: 0.5),
+        every=2,
+        report_to="none",
+        **options,
+    )
+    monitor._budget._clock = clock
+
+    class Ticks(tuple):
+        pass
+
+    from transformers import TrainerCallback
+
+    class Training(TrainerCallback):
+        def on_step_begin(self, args, state, control, **kwargs):
+            clock.now += 3
+
+    trainer = tiny_trainer(
+        tiny_policy, tiny_tokenizer, tmp_path, callbacks=[Training(), monitor.callback()], steps=12
+    )
+    trainer.train()
+    return monitor
+
+
+def test_an_evaluation_over_the_budget_is_a_gap_that_says_why_and_the_last_step_is_judged(
+    tmp_path, tiny_policy, tiny_tokenizer, caplog
+):
+    with caplog.at_level(logging.WARNING):
+        monitor = slow_run(tmp_path, tiny_policy, tiny_tokenizer, max_overhead=0.4)
+    # 6 s of training for each 5 s: a 40 % share has room for one in every 12.5 s, so at 6 and not at 2, 4,
+    # 8, 10
+    assert [(p.step, p.status) for p in monitor.curve] == [
+        *((0, "ok"), (2, "skipped"), (4, "skipped"), (6, "ok"), (8, "skipped"), (10, "ok"), (12, "ok")),
+    ]
+    skipped = monitor.curve[1]
+    assert skipped.reason.startswith("over budget: with this one (5 s) evaluations would take 83 %")
+    assert not skipped.metrics
+    assert "no evaluation at step 2: over budget" in caplog.text
+    assert monitor.verdict.failed == 0
+    assert monitor.verdict.step == 12
