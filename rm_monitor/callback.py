@@ -78,6 +78,7 @@ class RewardMonitorCallback(TrainerCallback):
             default_report_to=tuple(args.report_to or ()),
             horizon=_horizon(self.monitor, args, state, baseline=self.baseline),
         )
+        self.monitor.check(kwargs.get("model"), _tokenizer(kwargs))
         dataset = getattr(kwargs.get("train_dataloader"), "dataset", None)
         if self.examine and dataset is not None:
             self.monitor.examine(dataset, _tokenizer(kwargs))

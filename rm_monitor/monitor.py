@@ -438,6 +438,18 @@ class RewardMonitor:
                 "ranks", f"the best after step {step} is not known to all; training goes on", problem
             )
 
+    def check(self, model: Any, tokenizer: Any) -> None:
+        """Refuse, before training, prompts that leave this policy no room for an answer.
+
+        Raises:
+            ValueError: Which prompts, how long they are, and what would fit.
+        """
+        if self._measurer.generator is not None or model is None or tokenizer is None:
+            return  # whoever answers instead knows its own limits
+        from rm_monitor.generators.chat import check_prompts  # noqa: PLC0415  needed at the start alone
+
+        check_prompts(list(self.prompts), tokenizer, model.config, self.sampling)
+
     def examine(self, dataset: Any, tokenizer: Any = None) -> None:
         """Say whether the prompts and the references are in the training set; rank 0 alone looks.
 

@@ -182,6 +182,9 @@ def curve(folder: Path) -> list[Any]:
 
 def evaluating(kills: int, rng: random.Random, counts: Counter[str]) -> None:
     """Runs killed again and again, each resumed from a step that was acknowledged, or from the one before."""
+    import rm_monitor.generators.engine
+    import rm_monitor.undisturbed  # noqa: F401  loaded here once, not in each child: torch takes seconds
+
     with tempfile.TemporaryDirectory(dir=FAST) as temporary:
         run_and_kill(lambda ack: evaluate(Path(temporary), None, ack), 120)
         true, true_best = curve(Path(temporary)), best_of(temporary)
@@ -253,7 +256,10 @@ def training(kills: int, rng: random.Random, counts: Counter[str]) -> None:
     """Trainer runs that are killed, each resumed from its newest whole checkpoint."""
     import transformers
 
+    import rm_monitor.generators.engine
+    import rm_monitor.undisturbed  # noqa: F401
     from rm_monitor.testing.tiny import tiny_run
+    from tests.helpers import tiny_trainer  # noqa: F401
 
     transformers.logging.set_verbosity_error()
     with tempfile.TemporaryDirectory() as temporary:

@@ -486,7 +486,39 @@ def test_a_wandb_that_fails_costs_nothing_but_its_own_row(tmp_path, call, caplog
     assert call == "alert" or "WandbSink failed at step 10; training goes on" in caplog.text
 
 
-# ---------------------------------------------------------------------------- 18, 22, 24
+# ---------------------------------------------------------------------------- 17, 18, 22, 24
+
+
+@pytest.mark.parametrize(("over", "refused"), [(-1, False), (0, False), (1, True)])
+def test_a_prompt_that_leaves_no_room_for_the_answer_is_refused_before_training(
+    tmp_path, tiny_policy, tiny_tokenizer, over, refused
+):
+    from rm_monitor.generators.chat import prompt_ids
+
+    empty = len(prompt_ids(load_prompts(["x"])[0], tiny_tokenizer)) - 1
+    room = tiny_policy.config.max_position_embeddings - 8
+    monitor = RewardMonitor(
+        CountsGood(),
+        ["a" * (room - empty + over)],
+        references=["good"],
+        sampling=Sampling(max_new_tokens=8),
+        report_to="none",
+    )
+    trainer = tiny_trainer(
+        tiny_policy,
+        tiny_tokenizer,
+        tmp_path,
+        steps=1,
+        n_rows=2,
+        callbacks=[RewardMonitorCallback(monitor)],
+    )
+    if refused:
+        with pytest.raises(ValueError, match=r"1 of 1 prompts are longer .*`max_new_tokens`=8"):
+            trainer.train()
+        assert trainer.state.global_step == 0
+    else:
+        trainer.train()
+        assert {p.status for p in monitor.curve} == {"ok"}
 
 
 @pytest.mark.parametrize(
