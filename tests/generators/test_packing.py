@@ -64,3 +64,10 @@ def network_by_hand(model, x):
     first, _, second, third = model
     hidden = (x @ first.weight.T + first.bias).clamp_min(0)
     return hidden @ second.weight.T @ third.weight.T + third.bias
+
+
+def test_mixed_precision_inside_a_forward_is_left_to_torch():
+    model, x = network(), torch.randn(5, 40)
+    with torch.no_grad(), packed_linears(model, MANY) as count, torch.autocast("cpu", torch.bfloat16):
+        assert count == 2  # accelerate's autocast begins inside the model's forward, after packing
+        assert model(x).dtype == torch.bfloat16

@@ -75,7 +75,7 @@ def _packed(linear: Any) -> Callable[[Tensor], Tensor]:
     plain = nn.functional.linear
 
     def forward(x: Tensor) -> Tensor:
-        if x.numel() == 0 or x.dtype != linear.weight.dtype:
+        if x.numel() == 0 or x.dtype != linear.weight.dtype or torch.is_autocast_enabled("cpu"):
             return plain(x, linear.weight, linear.bias)
         out: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
         return out
