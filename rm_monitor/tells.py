@@ -118,7 +118,7 @@ def moved(
     Each look at each tell gets its part of ``alpha`` (Bonferroni over tells, the alarm's spending over
     looks), so that all intervals shown in a run hold together with probability ``1 - alpha``; and the change
     must be large enough to matter. A policy that gives most prompts an answer that others get too is named at
-    once, as ``constant``, unless such answers are usual here (yes or no).
+    once, whether or not it moved, unless such answers are usual here (yes or no).
 
     Args:
         curve: Points in order of step.
@@ -130,14 +130,16 @@ def moved(
     points = [p for p in curve if p.values and p.status == "ok" and p.segment == curve[-1].segment]
     if not points or points[-1] is not curve[-1]:
         return []
-    return [*_constant(points[-1], usual), *_moved(points, horizon, alpha, clusters)]
+    many = list(_constant(points[-1], usual))
+    known = {s.name for s in many}
+    return [*many, *(s for s in _moved(points, horizon, alpha, clusters) if s.name not in known)]
 
 
 def _constant(point: EvalPoint, usual: float) -> Iterator[Signal]:
     share = point.metrics.get("duplicates")
     if share is not None and share.low > max(_CONSTANT, (1.0 + usual) / 2.0):
         yield Signal(
-            name="constant", about="duplicates", step=point.step, change=share, now=share.value, n=share.n
+            name="duplicates", about="most answers", step=point.step, change=share, now=share.value, n=share.n
         )
 
 

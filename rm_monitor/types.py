@@ -297,8 +297,9 @@ class Signal:
     Attributes:
         name: ``divergence`` (the judge sees a rise, a second one a fall) | ``second_opinion`` (a second one
             sees a fall, the judge none) | ``training_reward`` (it rises while the headline falls) |
-            ``same_reward_model`` (the judge is what is optimised) | ``length_explains`` | ``constant`` (many
-            prompts get one answer) | a tell that moved: ``length``, ``truncated``, ``repetition`` ...
+            ``same_reward_model`` (the judge is what is optimised) | ``length_explains`` |
+            ``not_confirmed`` (a warning, by fresh prompts) | ``duplicates`` (most prompts get an answer that
+            others get too) | a tell that moved: ``length``, ``truncated``, ``repetition`` ...
         about: The scorer, log key or metric it is about; of ``same_reward_model``: what is the same.
         step: Where it is seen; None for what holds for the whole run.
         against: The earlier steps it is compared with.

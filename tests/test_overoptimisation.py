@@ -12,6 +12,7 @@ from rm_monitor.sinks.row import row
 from rm_monitor.types import Estimate, EvalPoint, Scores
 from rm_monitor.verdict import judge
 from tests.helpers import Keeps
+from tests.wandb_file import history, records
 
 N = 128
 
@@ -69,13 +70,14 @@ def test_the_headline_does_not_say_that_all_is_well_when_gold_disagrees():
 def test_gold_falls_and_the_judge_stands_still_is_a_second_opinion():
     (found,) = signals(curve(np.zeros(12), FALLING))
     assert found.name == "second_opinion"
-    assert "did not rise" in words.note(found)
+    assert "The win probability did not fall with it (" in words.note(found)
 
 
 def test_both_fall_is_no_divergence():
     (found,) = signals(curve(FALLING, FALLING))
     assert found.name == "second_opinion"
     assert found.judge.high < 0
+    assert words.note(found).startswith("A second opinion agrees: gold sees answers at step 1100 worse")
 
 
 def test_both_rise_says_nothing():
@@ -200,3 +202,42 @@ def test_a_resumed_run_sees_the_divergence_again_and_does_not_repeat_the_news(sc
     again.evaluate(step=1200)
     assert not [s for u in keeps.updates[before:] for s in u.news if s.name == "divergence"]
     again.close()
+
+
+def test_wandb_gets_the_second_curve_in_sight_a_flag_and_alerts(tmp_path, monkeypatch):
+    wandb = pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    run = wandb.init(project="p", dir=str(tmp_path))
+    alerts = []
+    monkeypatch.setattr(type(run), "alert", lambda self, title, text, level: alerts.append((title, text)))
+    points = curve(RISING, FALLING)
+    monitor = RewardMonitor(
+        {"judge": Reads(0), "gold": Reads(1)},
+        [f"prompt {i}" for i in range(N)],
+        references=["0 0"] * N,
+        every=100,
+        output_dir=tmp_path / "out",
+        report_to="wandb",
+        generator=Scripted(points),
+        horizon=12,
+    )
+    for p in points:
+        monitor.evaluate(step=p.step)
+    monitor.close()
+    run.finish()
+    (path,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
+    seen = [row["rm_monitor/divergence"] for row in history(path) if "rm_monitor/divergence" in row]
+    assert len(seen) == 12
+    assert sorted(set(seen)) == [0, 1]
+    hidden = {
+        r.metric.name: r.metric.options.hidden
+        for r in records(path)
+        if r.WhichOneof("record_type") == "metric"
+    }
+    assert not hidden["rm_monitor/divergence"]
+    assert not hidden["rm_monitor/gold/win_prob"]
+    assert hidden["rm_monitor/gold/win_prob_low"]
+    (first, _), (title, text) = alerts
+    assert first.startswith("rm_monitor: second opinion at step "), "before the judge has risen for sure"
+    assert title.startswith("rm_monitor: divergence at step ")
+    assert text.startswith("Divergence. The win probability rose")

@@ -32,6 +32,10 @@ class TrackioSink:
         if update.changed and update.verdict.state in ("warned", "degraded") and hasattr(run, "alert"):
             title = f"rm_monitor: {update.verdict.state} at step {update.point.step}"
             run.alert(title=title, text=words.alarm(update))
+        for signal in update.news:
+            if words.is_grave(signal) and hasattr(run, "alert"):
+                title = f"rm_monitor: {signal.name.replace('_', ' ')} at step {update.point.step}"
+                run.alert(title=title, text=words.note(signal, metric=update.metric))
 
 
 def _open_run() -> Any:

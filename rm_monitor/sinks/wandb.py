@@ -23,7 +23,6 @@ log = logging.getLogger("rm_monitor")
 
 AXIS = "train/global_step"
 VISIBLE = ("win_prob", "win_rate", "reward", "length", "truncated", "degraded", "best_step")
-ALERTED = ("divergence", "second_opinion", "training_reward", "constant")
 ROWS = 16
 CELL = 4000  # characters of a text
 COLUMNS = ["step", "prompt", "completion", "reference", "reward", "reference_reward", "win_prob"]
@@ -62,7 +61,7 @@ class WandbSink:
             title = f"rm_monitor: {update.verdict.state} at step {update.point.step}"
             run.alert(title=title, text=words.alarm(update), level="WARN")
         for signal in update.news:
-            if signal.name in ALERTED:
+            if words.is_grave(signal):
                 title = f"rm_monitor: {signal.name.replace('_', ' ')} at step {update.point.step}"
                 run.alert(title=title, text=words.note(signal, metric=update.metric), level="WARN")
 

@@ -6,17 +6,18 @@ Numbers: ``65.2%`` without a space; differences in *points* with a real minus; i
 
 from rm_monitor.words.console import alarm, line, news, opening, summary
 from rm_monitor.words.numbers import against_references, interval, is_share, label, number, points
-from rm_monitor.words.signals import LOUD, note, notice
+from rm_monitor.words.signals import is_grave, is_loud, note, notice
 from rm_monitor.words.sparkline import sparkline
 from rm_monitor.words.verdict import confirmed, headline, reason, ties, todo, why
 
 __all__ = [
-    "LOUD",
     "against_references",
     "alarm",
     "confirmed",
     "headline",
     "interval",
+    "is_grave",
+    "is_loud",
     "is_share",
     "label",
     "line",

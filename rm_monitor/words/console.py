@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from rm_monitor.escape import for_terminal
 from rm_monitor.types import Best, EvalPoint, Update, Verdict
 from rm_monitor.words.numbers import at_steps, interval, number
-from rm_monitor.words.signals import LOUD, note, notice
+from rm_monitor.words.signals import is_loud, note, notice
 from rm_monitor.words.sparkline import sparkline
 from rm_monitor.words.verdict import headline, others, why
 
@@ -64,7 +64,7 @@ def alarm(update: Update) -> str:
     }.get(v.state, f"rm_monitor {v.state.upper()} at step {v.step}: {headline(v)}")
     lines = [claim, f"  {why(v, metric=update.metric)} Training goes on."]
     new = {s.name for s in update.news}
-    lines += [f"  {note(s, metric=update.metric)}" for s in v.signals if s.name in LOUD and s.name not in new]
+    lines += [f"  {note(s, metric=update.metric)}" for s in v.signals if is_loud(s) and s.name not in new]
     if update.best is not None:
         where = for_terminal(update.best.checkpoint or "not saved yet")
         lines.append(f"  Best checkpoint (step {update.best.step}): {where}")
@@ -75,11 +75,11 @@ def alarm(update: Update) -> str:
 
 def news(update: Update) -> str:
     """What was not seen before, beside the headline: one line for tells, a block for what is graver."""
-    loud = [s for s in update.news if s.name in LOUD]
+    loud = [s for s in update.news if is_loud(s)]
     at = f"at step {update.point.step}"
     lines = [f"rm_monitor NOTE {at}: {note(s, metric=update.metric)}" for s in loud]
     start = f"rm_monitor note {at}"
-    quiet = [s for s in update.news if s.name not in LOUD]
+    quiet = [s for s in update.news if not is_loud(s)]
     if len(quiet) == 1:
         lines.append(f"{start}: {note(quiet[0], metric=update.metric)}")
     elif quiet:
@@ -122,8 +122,8 @@ def summary(
             lines.append(f'        from_pretrained("{for_terminal(best.checkpoint)}")')
         if beside := others(verdict, best, metric=metric):
             lines.append(f"  {beside}")
-    lines += [f"  {note(s, metric=metric)}" for s in verdict.signals if s.name in LOUD]
-    quiet = [s for s in verdict.signals if s.name not in LOUD]
+    lines += [f"  {note(s, metric=metric)}" for s in verdict.signals if is_loud(s)]
+    quiet = [s for s in verdict.signals if not is_loud(s)]
     if quiet:
         lines.append(f"  Since the start: {notice(quiet)}.")
     lines.append(f"  Files: {for_terminal(output_dir)}")

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from rm_monitor.escape import for_terminal
 from rm_monitor.types import Estimate, Signal
 from rm_monitor.words.numbers import at_steps, interval, label, number, points
 
-__all__ = ["LOUD", "note", "notice"]
-
-# What is said wherever the verdict is; the rest are tells, said where there is room.
-LOUD = ("divergence", "second_opinion", "training_reward", "constant", "same_reward_model", "not_confirmed")
+__all__ = ["is_grave", "is_loud", "note", "notice"]
 
 # Of what was {before} {then} and is {now}; {change} is an interval of the difference, in points for shares.
 _TELLS = {
@@ -40,9 +38,19 @@ _SHORT = {
     "second_opinion": "{about} falls",
     "training_reward": "training reward rises",
     "not_confirmed": "warning not confirmed",
-    "constant": "one answer for many prompts",
     "length_explains": "length explains part of the gain",
 }
+
+
+def is_grave(signal: Signal) -> bool:
+    """Whether a person should read answers before going on: it has a line of its own, and an alert."""
+    alike = signal.name == "duplicates" and not signal.against
+    return alike or signal.name in ("divergence", "second_opinion", "training_reward")
+
+
+def is_loud(signal: Signal) -> bool:
+    """Whether it is said wherever the verdict is; the rest are tells, said where there is room."""
+    return is_grave(signal) or signal.name in ("same_reward_model", "not_confirmed")
 
 
 def note(signal: Signal, *, metric: str = "win_prob") -> str:
@@ -77,10 +85,10 @@ def note(signal: Signal, *, metric: str = "win_prob") -> str:
             f"answers at step {s.step} are {_bare(s.change)} points behind those at {at_steps(s.against)} "
             "(95 %, paired)."
         )
-    if s.name == "constant":
+    if s.name == "duplicates" and not s.against:
         return (
             f"{number(s.now, 'duplicates')} of answers are given to other prompts too ({_bare(s.change)}, "
-            f"n {s.n}): whatever the {label(metric)}, this is one answer for many prompts. Read them."
+            f"n {s.n}): whatever the {label(metric)}, few answers serve many prompts. Read them."
         )
     return _tell(s)
 
@@ -103,15 +111,21 @@ def notice(signals: Sequence[Signal]) -> str:
 def _second(s: Signal, about: str, metric: str) -> str:
     then, judge = at_steps(s.against), s.judge
     rate = f"About {round(100 * s.false_alarms)} in 100 runs that {about} finds healthy raise this once."
+    if s.name == "divergence" and judge is not None:
+        return (
+            f"Divergence. The {label(metric)} rose {points(judge.value, metric)} "
+            f"({interval(judge, metric, n=False)}) since {then}, but {about} sees answers at step {s.step} "
+            f"worse than then: {_lost(s)}. {rate} The judge may be over-optimised: read the answers before "
+            "you use a later step."
+        )
     fall = f"{about} sees answers at step {s.step} worse than at {then}: {_lost(s)}. {rate}"
-    if judge is None:
+    if judge is None or not math.isfinite(judge.value):
         return f"A second opinion: {fall}"
-    band = interval(judge, metric, n=False)
-    if s.name == "second_opinion":
-        return f"A second opinion: {fall} The {label(metric)} did not rise or fall with it ({band})."
+    if judge.high < 0:
+        return f"A second opinion agrees: {fall}"
     return (
-        f"Divergence. The {label(metric)} rose {points(judge.value, metric)} ({band}) since {then}, but "
-        f"{fall} The judge may be over-optimised: read the answers before you use a later step."
+        f"A second opinion: {fall} The {label(metric)} did not fall with it "
+        f"({interval(judge, metric, n=False)} since then)."
     )
 
 

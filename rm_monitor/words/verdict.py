@@ -7,17 +7,14 @@ import math
 from rm_monitor.escape import for_terminal
 from rm_monitor.types import Best, Verdict
 from rm_monitor.words.numbers import at_steps, interval, label, number, points
-from rm_monitor.words.signals import note
+from rm_monitor.words.signals import is_grave, note
 
 __all__ = ["confirmed", "headline", "others", "reason", "ties", "todo", "why"]
 
 
-_GRAVE = ("divergence", "second_opinion", "training_reward", "constant")
-
-
 def reason(verdict: Verdict, *, metric: str = "win_prob") -> str:
     """What a person can act on: claim, size, and what else is grave."""
-    grave = (note(s, metric=metric) for s in verdict.signals if s.name in _GRAVE)
+    grave = (note(s, metric=metric) for s in verdict.signals if is_grave(s))
     return " ".join(part for part in (headline(verdict), why(verdict, metric=metric), *grave) if part)
 
 

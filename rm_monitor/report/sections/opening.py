@@ -44,6 +44,6 @@ def opening(run: RunView, *, first: bool = True) -> Iterator[str]:
     if why:
         yield f"<p>{prose(why)}</p>"
     yield f'<p class="do">{for_html(words.todo(verdict, run.best, metric=metric))}</p></div>'
-    loud = [words.note(signal, metric=metric) for signal in verdict.signals if signal.name in words.LOUD]
+    loud = [words.note(signal, metric=metric) for signal in verdict.signals if words.is_loud(signal)]
     if loud:
         yield f'<div class="signal">{"".join(f"<p>{prose(text)}</p>" for text in loud)}</div>'

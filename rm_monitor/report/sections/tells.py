@@ -41,7 +41,7 @@ def tells(run: RunView) -> Iterator[str]:
         '<section><h2>Tells</h2><p class="note">The first evaluation → the best → now. ▽ marks a change since the best '
         "that is larger than chance. A tell alone never says “degraded”.</p>"
     )
-    said = [words.note(s, metric=run.metric) for s in run.verdict.signals if s.name not in words.LOUD]
+    said = [words.note(s, metric=run.metric) for s in run.verdict.signals if not words.is_loud(s)]
     yield from (f'<p class="tell">{prose(text)}</p>' for text in said)
     yield '<div class="grid8">'
     for metric in drawn:
