@@ -225,6 +225,7 @@ def test_wandb_gets_the_second_curve_in_sight_a_flag_and_alerts(tmp_path, monkey
         monitor.evaluate(step=p.step)
     monitor.close()
     run.finish()
+    wandb.teardown()  # the file is whole only now
     (path,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
     seen = [row["rm_monitor/divergence"] for row in history(path) if "rm_monitor/divergence" in row]
     assert len(seen) == 12
