@@ -24,10 +24,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from transformers import AutoModelForSequenceClassification, GenerationConfig
-from transformers import LlamaConfig as Config
-from transformers import LlamaForSequenceClassification as Judge
+from transformers import GenerationConfig
 
+from benchmarks.judges import random_judge
 from benchmarks.paired import cpu, machine, ratio, rotated, table
 from benchmarks.workload import END, PAD, WORDS, random_policy, random_prompts, word_tokenizer
 from rm_monitor import RewardMonitor, Sampling
@@ -60,7 +59,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
 def _run(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     dtype = torch.bfloat16 if given.bf16 else torch.float32
     tokenizer = word_tokenizer()
-    judge = _judge(folder / "judge", tokenizer, small=given.quick).to(dtype)
+    judge = random_judge(folder / "judge", tokenizer, small=given.quick).to(dtype)
     prompts = random_prompts(given.prompts)
     sets = {f"set{r}": _references(prompts, r) for r in range(max(given.references))}
     monitors = {
@@ -113,33 +112,6 @@ def _run(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     }
     print(f"{given.prompts} prompts, {given.rounds} rounds\n{table(rows)}", flush=True)
     return {"rows": rows, "spent": spent}
-
-
-def _judge(folder: Path, tokenizer: Any, *, small: bool) -> Any:
-    """A random Bradley-Terry reward model of 15.7 M parameters, saved for us and loaded for the peer."""
-    torch.manual_seed(1)
-    model = Judge(
-        Config(
-            vocab_size=WORDS,
-            hidden_size=64 if small else 384,
-            intermediate_size=128 if small else 1024,
-            num_hidden_layers=2 if small else 6,
-            num_attention_heads=4 if small else 6,
-            num_key_value_heads=2,
-            max_position_embeddings=2048,
-            num_labels=1,
-            pad_token_id=PAD,
-            eos_token_id=END,
-            bos_token_id=None,
-        )
-    )
-    with torch.no_grad():
-        for p in model.parameters():
-            if p.ndim == 2:
-                p.mul_(2.0)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return AutoModelForSequenceClassification.from_pretrained(folder).eval()
 
 
 def _references(prompts: list[Prompt], number: int) -> list[str]:

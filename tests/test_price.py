@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import drafts, engine
+from benchmarks import drafts, engine, overhead, scale, scoring
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rm_monitor-benchmarks"
 
@@ -22,6 +22,25 @@ def test_drafts_are_measured_from_checkpoint_to_checkpoint(capsys):
     found = drafts.main(["--quick"])
     assert found["ratios"]["last two"]
     assert found["ratios"]["nonsense"]
+
+
+def test_scoring_is_measured_against_transformers_for_equal_scores(capsys):
+    found = scoring.main(["--quick"])
+    assert "transformers, batch 8" in found["rows"]
+    assert "one thread" in capsys.readouterr().out
+
+
+def test_steps_that_are_not_due_and_scores_that_are_known_are_measured():
+    found = overhead.main(["--quick"])
+    assert len(found) == 4
+    assert all(seconds > 0 for row in found.values() for seconds in row)
+
+
+def test_the_growth_of_the_cost_is_measured(monkeypatch):
+    monkeypatch.setenv("RM_MONITOR_CACHE", "")  # the benchmark has one of its own; put back afterwards
+    found = scale.main(["--quick"])
+    assert {"2 prompts", "4 prompts", "2 samples"} == set(found["rows"])
+    assert set(found["free"]) == {1, 2, 3, 4}
 
 
 @pytest.mark.skipif(

@@ -1,0 +1,159 @@
+"""Scoring alone: our scorer on new completions against batches of 8 in the order they came.
+
+    python -m benchmarks.scoring
+    python -m benchmarks.scoring --model /work/shared/real/reward-model
+
+The other side is transformers' own forward on the inputs it would be given: the chat template's text (or the
+text pair) tokenized batch by batch and padded to the longest. Tokenizing is counted on both sides. Every
+round asserts that the scores are equal. References are left out: a monitor scores them once for all, the
+other side each time, and that is a gain of another kind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import math
+import random
+import statistics
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from benchmarks.judges import random_judge
+from benchmarks.paired import cpu, machine, ratio, rotated, table
+from benchmarks.workload import REAL, WORDS, random_prompts, word_tokenizer
+from rm_monitor import load_scorer
+from rm_monitor.scorers.cached import cached
+from rm_monitor.stores.scores import ScoreStore
+from rm_monitor.types import Completion, Prompt
+
+OURS, CACHED = "rm_monitor", "rm_monitor, with an empty score cache"
+TOLERANCE = 1e-4
+
+
+def main(arguments: list[str] | None = None) -> dict[str, Any]:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--model", help="folder of a text-pair reward model; without it a random Llama")
+    parser.add_argument("--prompts", type=int, default=256)
+    parser.add_argument("--batches", type=int, nargs="+", default=[8, 32])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--quick", action="store_true", help="a smoke test: proves nothing")
+    given = parser.parse_args(arguments)
+    if given.quick:
+        given.prompts, given.batches, given.rounds = 12, [8], 1
+    torch.set_num_threads(1)
+    print(machine(), "float32", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        if given.model:
+            model = AutoModelForSequenceClassification.from_pretrained(given.model, dtype=torch.float32)
+            tokenizer, scorer = (
+                AutoTokenizer.from_pretrained(given.model),
+                load_scorer(given.model, show=False),
+            )
+            prompts, completions = _real_rows(given.prompts, tokenizer)
+            encode = partial(_pairs, tokenizer)
+        else:
+            tokenizer = word_tokenizer()
+            model = random_judge(Path(folder), tokenizer, small=given.quick)
+            scorer = load_scorer(folder, show=False)
+            prompts, completions = _random_rows(given.prompts)
+            encode = partial(_chats, tokenizer)
+    return _compare(given, model.eval(), scorer, encode, prompts, completions)
+
+
+def _compare(
+    given: argparse.Namespace, model: Any, scorer: Any, encode: Any, prompts: Any, completions: Any
+) -> dict[str, Any]:
+    peers = {f"transformers, batch {b}": b for b in given.batches}
+    works: dict[str, Callable[[], Any]] = {
+        OURS: lambda: scorer.score(prompts, completions).reward,
+        CACHED: lambda: cached(scorer, ScoreStore(":memory:")).score(prompts, completions).reward,
+    }
+    works |= {name: partial(_peer, model, encode, prompts, completions, b) for name, b in peers.items()}
+    scorer.score(prompts[:1], completions[:1])
+    _peer(model, encode, prompts[:1], completions[:1], 1)
+    spent: dict[str, list[float]] = {}
+    apart = 0.0
+    for turn in range(given.rounds):
+        said = {}
+        for name in rotated(list(works), turn):
+            seconds, said[name] = cpu(works[name])
+            spent.setdefault(name, []).append(seconds)
+            print(turn, name, f"{seconds:.2f} CPU-s", flush=True)
+        for rewards in said.values():
+            assert np.isfinite(rewards).all(), "a score is missing"
+            apart = max(apart, float(np.abs(rewards - said[OURS]).max()))
+        assert apart <= TOLERANCE, f"scores differ by {apart:.1e}"
+    tokens = int(sum(encode(prompts, completions)["attention_mask"].flatten().tolist()))
+    print(
+        f"{len(prompts)} completions, {tokens} tokens, {given.rounds} rounds; largest difference of two "
+        f"scores {apart:.1e}, their standard deviation {np.std(said[OURS]):.2f}"
+    )
+    rows = {
+        name: {
+            "CPU-s": f"{statistics.median(seconds):.2f}",
+            "tokens / CPU-s": f"{tokens / statistics.median(seconds):.0f}",
+            "times ours": ratio(seconds, spent[OURS]),
+        }
+        for name, seconds in spent.items()
+    }
+    print(table(rows), flush=True)
+    return {"rows": rows, "spent": spent}
+
+
+def _peer(model: Any, encode: Any, prompts: Any, completions: Any, batch: int) -> Any:
+    rewards = []
+    with torch.no_grad():
+        for start in range(0, len(prompts), batch):
+            part = slice(start, start + batch)
+            rewards.append(model(**encode(prompts[part], completions[part])).logits[:, 0].double())
+    return torch.cat(rewards).numpy()
+
+
+def _chats(tokenizer: Any, prompts: list[Prompt], completions: list[Completion]) -> Any:
+    chats = [
+        [*p.messages, {"role": "assistant", "content": c.text}]
+        for p, c in zip(prompts, completions, strict=True)
+    ]
+    return tokenizer.apply_chat_template(chats, padding=True, return_tensors="pt", return_dict=True)
+
+
+def _pairs(tokenizer: Any, prompts: list[Prompt], completions: list[Completion]) -> Any:
+    asked = [p.messages[-1]["content"] for p in prompts]
+    return tokenizer(asked, [c.text for c in completions], padding=True, return_tensors="pt")
+
+
+def _random_rows(n: int) -> tuple[list[Prompt], list[Completion]]:
+    """Answers of 4 to 160 words, lognormal with a mean of about 50."""
+    prompts, rng = random_prompts(n), random.Random(7)
+    completions = []
+    for prompt in prompts:
+        size = min(160, max(4, round(38 * math.exp(0.8 * rng.gauss(0, 1)))))
+        text = " ".join(f"w{rng.randrange(5, WORDS)}" for _ in range(size))
+        completions.append(Completion(prompt_id=prompt.id, text=text))
+    return prompts, completions
+
+
+def _real_rows(n: int, tokenizer: Any) -> tuple[list[Prompt], list[Completion]]:
+    """AlpacaEval's prompts with the answers of text_davinci_001 that fit into what the model reads."""
+    prompts, completions = [], []
+    for line in (REAL / "alpaca_eval.jsonl").read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        text = row["references"]["text_davinci_001"]
+        if text and len(tokenizer(row["prompt"], text)["input_ids"]) <= tokenizer.model_max_length:
+            prompts.append(Prompt(id=row["id"], messages=({"role": "user", "content": row["prompt"]},)))
+            completions.append(Completion(prompt_id=row["id"], text=text))
+    return prompts[:n], completions[:n]
+
+
+if __name__ == "__main__":
+    logging.disable(logging.WARNING)
+    main()
