@@ -64,7 +64,8 @@ def load_scorer(
         temperature: Divides differences of rewards, so that their sigmoid is a probability: fitted on
             labelled pairs by ``rm-monitor doctor --pairs``.
         show: Print what was found, to stderr.
-        **more: ``deterministic=True`` scores one row a forward; ``chat_template=``, ``input_format=``
+        **more: ``deterministic=True`` scores one row a forward; ``idle="cpu"`` keeps the weights in main
+            memory and puts them on the device only while they score; ``chat_template=``, ``input_format=``
             (``chat``, ``text_pair``, ``plain``) and ``bos=`` (``template``, ``one``, ``none``) set the
             input format; families and servers have their own (docs/reward-models.md).
 
@@ -104,8 +105,7 @@ def _load(source: Any, kind: str | None, options: dict[str, Any]) -> Scorer | Pr
             return remote
         return _from_files(source, kind, options)
     if hasattr(source, "state_dict") and hasattr(source, "forward"):
-        loaded: Scorer = _call("loaded", "build", source, _options(options))
-        return loaded
+        return _placed(_call("loaded", "build", source, _options(options)), options)
     if isinstance(source, (Scorer, PreferenceScorer)):
         return source
     if callable(source):
@@ -122,7 +122,14 @@ def _load(source: Any, kind: str | None, options: dict[str, Any]) -> Scorer | Pr
 def _from_files(source: str | Path, kind: str | None, options: dict[str, Any]) -> Scorer | PreferenceScorer:
     checkpoint = open_checkpoint(source, revision=options["revision"])
     family = detect(checkpoint, kind=kind)  # the name of its module, which brings its part of transformers
-    scorer: Scorer | PreferenceScorer = _call(f"families.{family}", "build", checkpoint, _options(options))
+    return _placed(_call(f"families.{family}", "build", checkpoint, _options(options)), options)
+
+
+def _placed(built: Any, options: dict[str, Any]) -> Scorer | PreferenceScorer:
+    """The scorer, its weights where they are to be between two scorings."""
+    if options.get("idle") == "cpu":
+        built.rest()
+    scorer: Scorer | PreferenceScorer = built
     return scorer
 
 

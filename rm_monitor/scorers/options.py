@@ -42,8 +42,13 @@ class Options:
     reference: Any = None
     beta: float = 0.1
     length_normalised: bool = False
+    idle: Literal["device", "cpu"] = "device"
 
     def __post_init__(self) -> None:
+        if self.idle not in ("device", "cpu"):
+            raise ValueError(
+                f"`idle` is where the weights are between scorings, 'device' or 'cpu', got {self.idle!r}"
+            )
         if self.scale not in (None, "logit", "rating", "unit", "unknown"):
             raise ValueError(f"`scale` must be 'logit', 'rating', 'unit' or 'unknown', got {self.scale!r}")
         if self.temperature is not None and not 0 < self.temperature < math.inf:

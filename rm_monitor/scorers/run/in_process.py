@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from functools import cached_property
 from typing import Any
 
@@ -15,6 +16,7 @@ from rm_monitor.scorers.describe import ANSWER, EXAMPLE, Description, describe_i
 from rm_monitor.scorers.run.batching import Batcher, Row
 from rm_monitor.scorers.run.frozen import frozen, library_versions
 from rm_monitor.scorers.run.parts import Head, Reader, Readout
+from rm_monitor.scorers.run.resting import Resting
 from rm_monitor.scorers.text.formatting import FLAGS, Formatter, Rendered
 from rm_monitor.types import BoolArray, Completion, FloatArray, Prompt, Scale, Scores
 
@@ -64,6 +66,7 @@ class InProcessScorer:
         self.device = device
         self.temperature = temperature
         self.notes = tuple(notes)
+        self._resting: Resting | None = None
 
     @property
     def scale(self) -> Scale:
@@ -92,10 +95,18 @@ class InProcessScorer:
     def to(self, device: torch.device | str) -> InProcessScorer:
         """Move the weights, and score there from now on. The fingerprint tells a CPU from a GPU."""
         self.device = torch.device(device)
-        if not getattr(self.reader.model, "hf_device_map", None):
+        if self._resting is None and not getattr(self.reader.model, "hf_device_map", None):
             self.reader.model.to(self.device)
         self.head.to(self.device)
         return self
+
+    def rest(self) -> None:
+        """Keep the network in main memory from now on, except while it scores; scores stay the same.
+
+        Raises:
+            ScorerError: If its weights cannot be moved.
+        """
+        self._resting = self._resting or Resting(self.reader.model)
 
     def describe(self) -> Description:
         """What was detected and how inputs are built: the first thing to read when a score looks wrong."""
@@ -170,7 +181,9 @@ class InProcessScorer:
         return Scores(reward=reward, attributes=attributes, flags=flags)
 
     def _run(self, rows: list[Row], batcher: Batcher) -> Readout:
-        with frozen(self.reader.model, self.head, device=self.device):
+        resting = self._resting
+        here = nullcontext() if resting is None else resting.at_work(self.device)
+        with here, frozen(self.reader.model, self.head, device=self.device):
             return self.head(batcher.run(rows, self.reader, device=self.device).to(self.device))
 
 
