@@ -32,6 +32,7 @@ from benchmarks.paired import cpu, machine, ratio, rotated, table
 from benchmarks.workload import REAL, WORDS, random_prompts, word_tokenizer
 from rm_monitor import load_scorer
 from rm_monitor.scorers.cached import cached
+from rm_monitor.scorers.run.batching import plan
 from rm_monitor.stores.scores import ScoreStore
 from rm_monitor.types import Completion, Prompt
 
@@ -92,11 +93,15 @@ def _compare(
             assert np.isfinite(rewards).all(), "a score is missing"
             apart = max(apart, float(np.abs(rewards - said[OURS]).max()))
         assert apart <= TOLERANCE, f"scores differ by {apart:.1e}"
-    tokens = int(sum(encode(prompts, completions)["attention_mask"].flatten().tolist()))
+    lengths = encode(prompts, completions)["attention_mask"].sum(1).tolist()
+    tokens = sum(lengths)
     print(
         f"{len(prompts)} completions, {tokens} tokens, {given.rounds} rounds; largest difference of two "
         f"scores {apart:.1e}, their standard deviation {np.std(said[OURS]):.2f}"
     )
+    in_order = [list(range(i, min(i + 8, len(lengths)))) for i in range(0, len(lengths), 8)]
+    ours = plan(lengths, budget=scorer.batcher.tokens)
+    print(f"padding: {_padding(ours, lengths):.1%}, in batches of 8 {_padding(in_order, lengths):.1%}")
     rows = {
         name: {
             "CPU-s": f"{statistics.median(seconds):.2f}",
@@ -107,6 +112,11 @@ def _compare(
     }
     print(table(rows), flush=True)
     return {"rows": rows, "spent": spent}
+
+
+def _padding(batches: list[list[int]], lengths: list[int]) -> float:
+    """Padding tokens, as a share of the real ones."""
+    return sum(len(batch) * max(lengths[i] for i in batch) for batch in batches) / sum(lengths) - 1
 
 
 def _peer(model: Any, encode: Any, prompts: Any, completions: Any, batch: int) -> Any:
