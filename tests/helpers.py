@@ -94,7 +94,9 @@ PROMPTS = [f"prompt {i}" for i in range(64)]
 def rows(tokenizer, n=64, length=16):
     """Random training rows, the same each time."""
     generator = torch.Generator().manual_seed(0)
-    ids = torch.randint(0, min(200, len(tokenizer)), (n, length), generator=generator)
+    ids = torch.randint(
+        0, 200 if tokenizer is None else min(200, len(tokenizer)), (n, length), generator=generator
+    )
     return [{"input_ids": row, "labels": row} for row in ids]
 
 

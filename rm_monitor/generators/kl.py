@@ -113,7 +113,9 @@ class InitialPolicy:
             from transformers import AutoModelForCausalLM  # noqa: PLC0415
 
             like = next(policy.parameters())
-            loaded = AutoModelForCausalLM.from_pretrained(str(self._source), dtype=like.dtype)
+            loaded = AutoModelForCausalLM.from_pretrained(
+                str(self._source), dtype=like.dtype, use_safetensors=True, trust_remote_code=False
+            )
             self._model = loaded.to(like.device)
         else:
             self._model = plain(self._source)

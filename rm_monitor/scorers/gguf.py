@@ -51,10 +51,14 @@ def _unpack(file: Path, folder: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig  # noqa: PLC0415
 
     place: dict[str, Any] = {"pretrained_model_name_or_path": file.parent, "gguf_file": file.name}
-    AutoTokenizer.from_pretrained(**place).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(**place, trust_remote_code=False).save_pretrained(folder)
     with torch.random.fork_rng(devices=[]):
         model = AutoModelForCausalLM.from_pretrained(
-            **place, dtype=getattr(torch, _dtype(file)), quantization_config=GgufConfig(dequantize=True)
+            **place,
+            dtype=getattr(torch, _dtype(file)),
+            quantization_config=GgufConfig(dequantize=True),
+            trust_remote_code=False,
+            use_safetensors=True,
         )
     model.save_pretrained(folder)
 

@@ -301,7 +301,7 @@ def test_adapters_are_part_of_what_answers():
 
 
 def test_what_a_call_cost_is_measured():
-    engine = EngineGenerator()
+    engine = EngineGenerator(drafts=2)
     model = make(FAMILIES["Llama"])
     answers(engine, model, DRAWN)
     answers(engine, model, DRAWN)
@@ -325,6 +325,7 @@ def test_a_point_carries_what_answering_cost(tiny_policy, tiny_tokenizer, tmp_pa
         output_dir=tmp_path,
         sampling=Sampling(temperature=0.7, max_new_tokens=6),
         report_to=[],
+        generator=EngineGenerator(drafts=2),
     )
     monitor.evaluate(tiny_policy, tiny_tokenizer, step=0)
     point = monitor.evaluate(tiny_policy, tiny_tokenizer, step=1)

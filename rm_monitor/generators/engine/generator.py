@@ -30,6 +30,7 @@ __all__ = ["EngineGenerator"]
 
 log = logging.getLogger("rm_monitor")
 
+DRAFTS = 2  # on an accelerator, whose steps cost nearly the same for one token a row and for several
 FIXED_COST = {
     "cpu": 16.0,
     "cuda": 256.0,
@@ -45,7 +46,8 @@ class EngineGenerator:
 
     Args:
         memory: Bytes for keys and values; None: a quarter of what is free.
-        drafts: Earlier answers of a row that are kept as drafts; 0: none.
+        drafts: Earlier answers of a row that are kept as drafts; None: two on an accelerator, none on a CPU,
+            where they were measured not to pay (``docs/performance.md``).
         packing: On a CPU, linear layers run from packed copies of their weights where a quarter of the
             free memory holds them.
 
@@ -54,16 +56,17 @@ class EngineGenerator:
         facts: The same as counts; None before the first call and for models served by transformers.
     """
 
-    def __init__(self, *, memory: int | None = None, drafts: int = 2, packing: bool = True) -> None:
+    def __init__(self, *, memory: int | None = None, drafts: int | None = None, packing: bool = True) -> None:
         if memory is not None and memory < 1:
             raise ValueError(f"`memory` must be at least 1 byte, got {memory}")
-        if drafts < 0:
+        if drafts is not None and drafts < 0:
             raise ValueError(f"`drafts` must be at least 0, got {drafts}")
         self.memory = memory
         self.packing = packing
         self.measured: Mapping[str, float] = {}
         self.facts: Facts | None = None
-        self._memory = Memory(drafts)
+        self._drafts = drafts
+        self._memory = Memory(DRAFTS if drafts is None else drafts)
         self._fallback = HFGenerator()
         self._checked: weakref.ref[Any] | None = None
         self._reason = ""
@@ -109,13 +112,14 @@ class EngineGenerator:
         keys = row_keys(seed, [(row.prompt.id, row.sample) for row in rows]).tolist()
         names = [(seed, row.prompt.id, row.sample) for row in rows]
         number = {row.prompt.id: i for i, row in enumerate(rows)}
+        drafting = bool(self._drafts) or (self._drafts is None and _device(inner).type != "cpu")
         jobs = [
             Job(
                 ids=np.array(row.ids, dtype=np.int64),
                 prompt=number[row.prompt.id],
                 key=key,
                 expected=self._memory.length(name),
-                earlier=self._memory.recall(name),
+                earlier=self._memory.recall(name) if drafting else (),
             )
             for row, key, name in zip(rows, keys, names, strict=True)
         ]
@@ -143,7 +147,7 @@ class EngineGenerator:
         ends: Sequence[int],
         progress: Progress | None,
     ) -> tuple[list[Answer], Facts]:
-        device = next(model.parameters()).device
+        device = _device(model)
         slot, row = _bytes(model.config, model.dtype.itemsize)
         speculation = Speculation(FIXED_COST.get(device.type, FIXED_COST["cuda"]))
         while True:
@@ -212,6 +216,11 @@ def _bytes(config: Any, itemsize: int) -> tuple[int, int]:
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     slot = 2 * config.num_hidden_layers * heads * width * itemsize
     return slot, 12 * config.vocab_size
+
+
+def _device(model: Any) -> torch.device:
+    device: torch.device = next(model.parameters()).device
+    return device
 
 
 def _measured(facts: Facts, seconds: float) -> dict[str, float]:

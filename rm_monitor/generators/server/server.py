@@ -190,7 +190,7 @@ class ServerGenerator:
         if isinstance(self._tokenizer, (str, Path)):
             from transformers import AutoTokenizer  # noqa: PLC0415  needs torch
 
-            self._tokenizer = AutoTokenizer.from_pretrained(str(self._tokenizer))
+            self._tokenizer = AutoTokenizer.from_pretrained(str(self._tokenizer), trust_remote_code=False)
         return self._tokenizer
 
     def _bodies(
