@@ -63,10 +63,12 @@ def run(output_dir: Path, *, seed: int = 0) -> Outcome:
         every=EVERY,
         sampling=Sampling(max_new_tokens=16),
         seed=seed,
+        tolerance="jitter",  # so small a policy truly goes up and down by several points
     )
     flags = _Flags(monitor)
     trainer = _trainer(output_dir, tokenizer, training, seed)
-    trainer.add_callback(RewardMonitorCallback(monitor))
+    # Answers here are number words, so all of them share runs of 13: that is no contamination.
+    trainer.add_callback(RewardMonitorCallback(monitor, examine=False))
     trainer.add_callback(flags)
     trainer.train()
     return Outcome(monitor, flags.first, accuracy, time.monotonic() - began)
