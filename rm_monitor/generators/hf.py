@@ -16,8 +16,9 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 from rm_monitor.errors import is_out_of_memory
 from rm_monitor.generators.noise import choose, row_keys
 from rm_monitor.generators.pick import sharpness
-from rm_monitor.generators.rows import Row, completion, end_tokens, plain, rows_of
+from rm_monitor.generators.rows import Row, completion, end_tokens, rows_of
 from rm_monitor.types import Completion, Progress, Prompt, Sampling
+from rm_monitor.unwrap import unwrap
 
 __all__ = ["HFGenerator", "generate_rows", "own_settings"]
 
@@ -52,7 +53,7 @@ class HFGenerator:
         rows = rows_of(prompts, sampling, model, tokenizer)
         if not rows:
             return []
-        model = plain(model)
+        model = unwrap(model)
         ends, pad = end_tokens(model, tokenizer)
         answers: dict[int, Completion] = {}
         queue = sorted(

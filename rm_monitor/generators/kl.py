@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from rm_monitor.generators.chat import prompt_ids
-from rm_monitor.generators.rows import plain
 from rm_monitor.types import Completion, Prompt
+from rm_monitor.unwrap import unwrap
 
 __all__ = ["InitialPolicy", "divergence"]
 
@@ -69,7 +69,7 @@ class InitialPolicy:
             tokenizer: Its tokenizer.
             step: Optimizer step; only at 0 can a copy be the initial policy.
         """
-        policy = plain(model)
+        policy = unwrap(model)
         if not self._ready(policy, step):
             return list(completions)
         measured = list(completions)
@@ -118,7 +118,7 @@ class InitialPolicy:
             )
             self._model = loaded.to(like.device)
         else:
-            self._model = plain(self._source)
+            self._model = unwrap(self._source)
         self._model.eval().requires_grad_(False)
         return True
 

@@ -10,7 +10,7 @@ from rm_monitor.errors import GenerationError
 from rm_monitor.generators.chat import prompt_ids
 from rm_monitor.types import Completion, Prompt, Sampling
 
-__all__ = ["Row", "completion", "end_tokens", "plain", "rows_of"]
+__all__ = ["Row", "completion", "end_tokens", "rows_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +48,6 @@ def completion(
         top10_mass=mass,
         tokens=tuple(tokens),
     )
-
-
-def plain(model: Any) -> Any:
-    """The module below DDP and torch.compile: its forward has no collectives and compiles nothing."""
-    while True:
-        inner = getattr(model, "_orig_mod", None)
-        if inner is None and type(model).__name__ == "DistributedDataParallel":
-            inner = model.module
-        if inner is None:
-            return model
-        model = inner
 
 
 def end_tokens(model: Any, tokenizer: Any) -> tuple[list[int], int]:

@@ -22,9 +22,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rm_monitor.sharded.setup import Setup, describe, unwrap
+from rm_monitor.sharded.setup import Setup, describe
+from rm_monitor.unwrap import unwrap
 
-__all__ = ["Setup", "describe", "unwrap", "whole"]
+__all__ = ["Setup", "describe", "whole"]
 
 
 @contextmanager

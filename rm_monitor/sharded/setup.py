@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from rm_monitor.errors import UnsupportedSetupError
+from rm_monitor.unwrap import unwrap
 
-__all__ = ["Forward", "Kind", "Setup", "describe", "unwrap"]
+__all__ = ["Forward", "Kind", "Setup", "describe"]
 
 Kind: TypeAlias = Literal["plain", "ddp", "fsdp1", "fsdp2", "zero3"]
 Forward: TypeAlias = Literal["whole", "sharded"]
@@ -97,28 +98,6 @@ def describe(model: Any, *, sharded_forward: bool = False) -> Setup:
             f"the model is sharded and quantised ({quantized}), which nobody has measured. {_WAY_OUT}"
         )
     return Setup(kind=kind, forward="sharded" if sharded_forward else "whole", compiled=compiled)
-
-
-def unwrap(model: Any) -> Any:
-    """The module below DDP, DataParallel, DeepSpeed's engine and torch.compile; sharded modules stay.
-
-    Example:
-        >>> import torch
-        >>> linear = torch.nn.Linear(2, 2)
-        >>> unwrap(torch.nn.DataParallel(linear)) is linear
-        True
-    """
-    while True:
-        inner = getattr(model, "_orig_mod", None)
-        if inner is None and type(model).__name__ in (
-            "DistributedDataParallel",
-            "DataParallel",
-            "DeepSpeedEngine",
-        ):
-            inner = model.module
-        if inner is None:
-            return model
-        model = inner
 
 
 def _own_parameters(module: Any) -> Iterator[Any]:

@@ -23,8 +23,9 @@ from rm_monitor.generators.engine.schedule import Answer, Job, free_memory
 from rm_monitor.generators.engine.scope import OutOfScope, base_of, why_not
 from rm_monitor.generators.hf import HFGenerator
 from rm_monitor.generators.noise import row_keys
-from rm_monitor.generators.rows import Row, completion, end_tokens, plain, rows_of
+from rm_monitor.generators.rows import Row, completion, end_tokens, rows_of
 from rm_monitor.types import Completion, Progress, Prompt, Sampling
+from rm_monitor.unwrap import unwrap
 
 __all__ = ["EngineGenerator"]
 
@@ -107,8 +108,8 @@ class EngineGenerator:
         progress: Progress | None,
         began: float,
     ) -> list[Completion]:
-        inner = base_of(plain(model))
-        ends, _ = end_tokens(plain(model), tokenizer)
+        inner = base_of(unwrap(model))
+        ends, _ = end_tokens(unwrap(model), tokenizer)
         keys = row_keys(seed, [(row.prompt.id, row.sample) for row in rows]).tolist()
         names = [(seed, row.prompt.id, row.sample) for row in rows]
         number = {row.prompt.id: i for i, row in enumerate(rows)}
@@ -178,7 +179,7 @@ class EngineGenerator:
 
     def _serves(self, model: Any, tokenizer: Any, rows: Sequence[Row]) -> bool:
         known = self._checked is not None and self._checked() is model
-        reason = why_not(base_of(plain(model)))
+        reason = why_not(base_of(unwrap(model)))
         if not reason and known:
             reason = self._reason
         if not reason and not known:
@@ -190,7 +191,7 @@ class EngineGenerator:
         return not reason
 
     def _trial(self, model: Any, tokenizer: Any, rows: Sequence[Row]) -> str:
-        inner = base_of(plain(model))
+        inner = base_of(unwrap(model))
         _, pad = end_tokens(inner, tokenizer)
 
         def answer(prompts: Sequence[Sequence[int]]) -> list[NDArray[np.int64]]:
