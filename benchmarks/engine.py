@@ -22,9 +22,9 @@ from benchmarks.paired import cpu, machine, ratio, rotated, table
 from benchmarks.workload import random_policy, random_prompts, real_policy, real_prompts, word_tokenizer
 from rm_monitor.generators.chat import prompt_ids
 from rm_monitor.generators.engine import EngineGenerator
-from rm_monitor.generators.engine.packing import packed_linears
 from rm_monitor.generators.hf import generate_rows
 from rm_monitor.generators.rows import end_tokens
+from rm_monitor.packed.linears import packed_linears
 from rm_monitor.types import Prompt, Sampling
 
 ENGINE, LINEARS, PACKED = "engine", "its linears", "its linears, packed"

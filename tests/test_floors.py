@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "rm_monitor"
 FLOORS = [
     {"types", "errors"},
-    {"stats", "escape", "prompts", "http", "files", "checkpoints", "budget", "unwrap"},
+    {"stats", "escape", "prompts", "http", "files", "checkpoints", "budget", "unwrap", "packed"},
     {
         *(
             "confirmation",

@@ -6,8 +6,8 @@ row that it belongs to. Positions come from ``position_ids``, so nothing else in
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,23 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention as sdpa
-from transformers import AttentionInterface
 
 from rm_monitor.generators.engine.arena import Arena
-from rm_monitor.generators.engine.scope import OutOfScope
+from rm_monitor.packed.interface import refuse_unknown, through
+from rm_monitor.packed.scope import OutOfScope
 
 __all__ = ["Piece", "Rows", "Step", "attending"]
 
 NAME = "rm_monitor_engine"
-HARMLESS = {
-    "position_ids",
-    "cache_position",
-    "use_cache",
-    "output_attentions",
-    "is_causal",
-    "position_embeddings",
-}
-
 _step: ContextVar[Step | None] = ContextVar("rm_monitor_engine_step", default=None)
 
 
@@ -135,9 +126,7 @@ def _attend(
     step = _step.get()
     if step is None:
         raise OutOfScope("its attention ran outside a step of the engine")
-    unknown = sorted(name for name, given in others.items() if given is not None and name not in HARMLESS)
-    if unknown or attention_mask is not None or dropout:
-        raise OutOfScope(f"its attention asks for {', '.join(unknown) or 'a mask or dropout of its own'}")
+    refuse_unknown(attention_mask, dropout, others)
     keys, values = step.arena.write(module.layer_idx, step.slots, key[0], value[0])
     step.layers.add(module.layer_idx)
     packed = query[0].transpose(0, 1)
@@ -148,16 +137,6 @@ def _attend(
     return (out[0] if len(out) == 1 else torch.cat(out))[None], None
 
 
-@contextmanager
-def attending(model: Any) -> Iterator[None]:
+def attending(model: Any) -> AbstractContextManager[None]:
     """Inside, the model's attention is ours; what it was comes back whatever happens."""
-    AttentionInterface.register(NAME, _attend)
-    configs = {id(m.config): m.config for m in model.modules() if hasattr(m, "config")}.values()
-    before = [(config, config._attn_implementation) for config in configs]
-    try:
-        for config, _ in before:
-            config._attn_implementation = NAME
-        yield
-    finally:
-        for config, name in before:
-            config._attn_implementation = name
+    return through(model, NAME, _attend)

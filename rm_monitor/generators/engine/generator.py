@@ -18,12 +18,13 @@ from rm_monitor.generators.engine.check import TRIAL, disagreement, two_prompts
 from rm_monitor.generators.engine.decode import Decoder, Facts
 from rm_monitor.generators.engine.drafts import Speculation
 from rm_monitor.generators.engine.memory import Memory
-from rm_monitor.generators.engine.packing import packed_linears
-from rm_monitor.generators.engine.schedule import Answer, Job, free_memory
+from rm_monitor.generators.engine.schedule import Answer, Job
 from rm_monitor.generators.engine.scope import OutOfScope, base_of, why_not
 from rm_monitor.generators.hf import HFGenerator
 from rm_monitor.generators.noise import row_keys
 from rm_monitor.generators.rows import Row, completion, end_tokens, rows_of
+from rm_monitor.packed.linears import packed_linears
+from rm_monitor.packed.memory import free_memory
 from rm_monitor.types import Completion, Progress, Prompt, Sampling
 from rm_monitor.unwrap import unwrap
 

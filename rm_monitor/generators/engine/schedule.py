@@ -6,15 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-__all__ = ["Answer", "Job", "Queue", "free_memory", "shared_prefix"]
+__all__ = ["Answer", "Job", "Queue", "shared_prefix"]
 
 IntArray = NDArray[np.int64]
 
 SHORTEST_PREFIX = 4
-SHARE = 0.25  # of the free memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,15 +107,3 @@ def shared_prefix(jobs: Sequence[Job]) -> int:
         same &= ids[:shortest] == first
     common = int(np.argmin(same)) if not same.all() else shortest
     return common if common >= SHORTEST_PREFIX else 0
-
-
-def free_memory(device: torch.device) -> int:
-    """Bytes that keys and values may take: a quarter of what is free."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0] * SHARE)
-    try:
-        with open("/proc/meminfo", encoding="ascii") as lines:
-            facts = dict(line.split(":", 1) for line in lines)
-        return int(int(facts["MemAvailable"].split()[0]) * 1024 * SHARE)
-    except (OSError, KeyError, ValueError):
-        return 1 << 30

@@ -7,15 +7,9 @@ from typing import Any
 
 from torch import nn
 
+from rm_monitor.packed.scope import OutOfScope, why_not_packed
+
 __all__ = ["OutOfScope", "base_of", "why_not"]
-
-_WINDOWS = ("sliding_window", "attention_window_size", "attention_chunk_size")
-_ELSEWHERE = ("attn_logit_softcapping", "alibi", "use_alibi", "position_bias", "reorder_and_upcast_attn")
-_GROWING = ("dynamic", "longrope", "yarn_dynamic")
-
-
-class OutOfScope(Exception):
-    """This model is answered by another backend; the message ends the sentence "it is not served because"."""
 
 
 def base_of(model: Any) -> Any:
@@ -30,35 +24,7 @@ def base_of(model: Any) -> Any:
 
 def why_not(model: Any) -> str:
     """Why the engine cannot run this model; empty if it looks as though it could."""
-    from transformers import PreTrainedModel  # noqa: PLC0415  type(model) decides, and this is its base
-
-    if not isinstance(model, PreTrainedModel):
-        return f"{type(model).__name__} is not a plain transformers model"
-    return _config(model) or _forward(model) or _modules(model)
-
-
-def _config(model: Any) -> str:
-    config = model.config
-    if getattr(config, "is_encoder_decoder", False):
-        return "it has an encoder and a decoder"
-    if config.get_text_config() is not config:
-        return "it is more than a text model"
-    if not getattr(model, "_supports_attention_backend", False):
-        return "its attention does not go through transformers' attention interface"
-    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-    if kinds != {"full_attention"}:
-        return f"some of its layers are {', '.join(sorted(kinds - {'full_attention'}))}"
-    if not getattr(config, "layer_types", None):
-        for name in _WINDOWS:
-            if getattr(config, name, None):
-                return f"its attention is limited (`{name}`)"
-    for name in _ELSEWHERE:
-        if getattr(config, name, None):
-            return f"its attention has `{name}`"
-    rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
-    if isinstance(rope, dict) and rope.get("rope_type", rope.get("type")) in _GROWING:
-        return "its rotary frequencies depend on the longest row of a batch"
-    return ""
+    return why_not_packed(model) or _forward(model)
 
 
 def _forward(model: Any) -> str:
@@ -66,31 +32,6 @@ def _forward(model: Any) -> str:
     missing = [
         name for name in ("input_ids", "position_ids", "logits_to_keep", "use_cache") if name not in takes
     ]
-    return f"its forward takes no `{missing[0]}`" if missing else ""
-
-
-def _modules(model: Any) -> str:
-    if getattr(model, "hf_quantizer", None) is not None or getattr(model, "is_quantized", False):
-        return "it is quantised"
-    if (
-        getattr(model, "_tp_size", None) not in (None, 1)
-        or len(getattr(model, "hf_device_map", None) or {}) > 1
-    ):
-        return "it is spread over several devices"
-    if len({p.device for p in model.parameters()}) != 1:
-        return "it lies on several devices"
-    for module in model.modules():
-        replaced = "forward" in vars(module) and not (module is model and hasattr(model, "_original_forward"))
-        if (
-            hasattr(module, "_hf_hook") or replaced
-        ):  # accelerate's mixed precision wraps the outermost forward
-            return f"the forward of a {type(module).__name__} was replaced"
-        if module._forward_hooks or module._forward_pre_hooks:
-            return f"a {type(module).__name__} has forward hooks"
-        if any(base.__name__ in ("FSDPModule", "FullyShardedDataParallel") for base in type(module).__mro__):
-            return "its weights are sharded"
-    if any(hasattr(p, "ds_id") for p in model.parameters()):
-        return "its weights are sharded"
-    if not isinstance(model.get_output_embeddings(), nn.Module):
-        return "it has no language-model head"
-    return ""
+    if missing:
+        return f"its forward takes no `{missing[0]}`"
+    return "" if isinstance(model.get_output_embeddings(), nn.Module) else "it has no language-model head"

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from rm_monitor.generators.engine.packing import packed_linears
+from rm_monitor.packed.linears import packed_linears
 
 MANY = 1 << 40
 

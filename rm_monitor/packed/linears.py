@@ -1,8 +1,8 @@
 """Linear layers with their weights in oneDNN's own order, for as long as an evaluation lasts (CPU only).
 
 Decoding multiplies few rows by large matrices, and most of that is reading them: weights that lie in the
-order in which the kernel reads them are 1.1 to 1.5 times faster. The packed weights are copies: the
-model's are not touched.
+order in which the kernel reads them are 1.1 to 1.5 times faster. Scoring multiplies many rows, and gains a
+tenth. The packed weights are copies: the model's are not touched.
 """
 
 from __future__ import annotations
