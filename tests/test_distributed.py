@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.distributed, pytest.mark.xdist_group("distributed")]
 @pytest.fixture(scope="module")
 def two(tmp_path_factory, tiny_policy_dir):
     out = tmp_path_factory.mktemp("two")
-    return launch(tiny_policy_dir, out, [*WITHOUT, *TRAINED, *ANSWERS, "steer", "mishaps"], ranks=2)
+    return launch(tiny_policy_dir, out, [*WITHOUT, *TRAINED, *ANSWERS, "steer", "mishaps", "engine"], ranks=2)
 
 
 @pytest.mark.parametrize("cell", TRAINED)
@@ -51,6 +51,14 @@ def test_completions_do_not_depend_on_ranks_batch_size_or_memory(two, tmp_path, 
     alone = answers("4", tiny_policy_dir, tmp_path)
     assert {two[0][cell]["answers"] for cell in ANSWERS} == {alone["answers"]}
     assert {two[0][cell]["curve"] for cell in ANSWERS} == {alone["curve"]}
+
+
+def test_the_engine_answers_on_every_rank_of_a_ddp_run_and_says_what_generate_says(two):
+    as_generate = {"served": True, "reason": "", "equal": True}
+    for found in two:
+        assert found["engine"] == {
+            "kind": "DistributedDataParallel", "model": as_generate, "wrapped": as_generate
+        }  # fmt: skip
 
 
 def test_a_rank_short_of_memory_halves_its_own_batch_and_remembers(two):

@@ -15,13 +15,19 @@ class OutOfScope(Exception):
     """This model is run another way; the message ends the sentence "it is not served because"."""
 
 
-def why_not_packed(model: Any) -> str:
-    """Why rows of this model cannot be packed; empty if it looks as though they could."""
+def why_not_packed(model: Any, *, wrapped: bool = False) -> str:
+    """Why rows of this model cannot be packed; empty if it looks as though they could.
+
+    Args:
+        model: A model.
+        wrapped: Whether forwards that others replaced, and hooks, are let through: only for those who compare
+            what comes out.
+    """
     from transformers import PreTrainedModel  # noqa: PLC0415  type(model) decides, and this is its base
 
     if not isinstance(model, PreTrainedModel):
         return f"{type(model).__name__} is not a plain transformers model"
-    return _config(model) or _modules(model)
+    return _config(model) or _modules(model) or ("" if wrapped else _wrapped(model))
 
 
 def _config(model: Any) -> str:
@@ -59,15 +65,20 @@ def _modules(model: Any) -> str:
     if len({p.device for p in model.parameters()}) != 1:
         return "it lies on several devices"
     for module in model.modules():
-        replaced = "forward" in vars(module) and not (module is model and hasattr(model, "_original_forward"))
-        if (
-            hasattr(module, "_hf_hook") or replaced
-        ):  # accelerate's mixed precision wraps the outermost forward
-            return f"the forward of a {type(module).__name__} was replaced"
-        if module._forward_hooks or module._forward_pre_hooks:
-            return f"a {type(module).__name__} has forward hooks"
+        if getattr(getattr(module, "_hf_hook", None), "offload", False):
+            return "its weights are fetched for each forward"
         if any(base.__name__ in ("FSDPModule", "FullyShardedDataParallel") for base in type(module).__mro__):
             return "its weights are sharded"
     if any(hasattr(p, "ds_id") for p in model.parameters()):
         return "its weights are sharded"
+    return ""
+
+
+def _wrapped(model: Any) -> str:
+    for module in model.modules():
+        mixed = module is model and hasattr(model, "_original_forward")  # accelerate wraps the outermost one
+        if hasattr(module, "_hf_hook") or ("forward" in vars(module) and not mixed):
+            return f"the forward of a {type(module).__name__} was replaced"
+        if module._forward_hooks or module._forward_pre_hooks:
+            return f"a {type(module).__name__} has forward hooks"
     return ""

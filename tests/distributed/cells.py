@@ -334,6 +334,37 @@ class Unsendable(HFGenerator):
         return [replace(c, text=lambda: None) for c in found] if rank_here() == world() - 1 else found
 
 
+def engine(policy, out):
+    """The engine inside a training, on every rank and through the wrapper too, against `generate`."""
+    from tests.generators.test_engine_under_trainers import SAMPLED, Asks
+
+    class AsksTheWrapper(Asks):
+        def on_step_end(self, args, state, control, model=None, **kwargs):
+            wrapped = self.trainer.model_wrapped
+            super().on_step_end(args, state, control, model=wrapped, **kwargs)
+
+    asked = {"model": Asks(SAMPLED), "wrapped": AsksTheWrapper(SAMPLED)}
+
+    class Keeps(TrainerCallback):  # the Trainer itself is no argument of a callback's
+        def on_train_begin(self, args, state, control, **kwargs):
+            asked["wrapped"].trainer = trainer
+
+    fresh_accelerate()
+    trainer = tiny_trainer(
+        model_for("plain", policy),
+        AutoTokenizer.from_pretrained(policy),
+        out,
+        steps=2,
+        callbacks=[Keeps(), *asked.values()],
+        gradient_checkpointing=True,
+    )
+    trainer.train()
+    return {
+        name: {"served": a.facts is not None, "reason": a.reason, "equal": a.ours == a.theirs}
+        for name, a in asked.items()
+    } | {"kind": type(trainer.model_wrapped).__name__}
+
+
 def mishaps(policy, out):
     """Each is a failed point on every rank, in time, and the next evaluation works."""
     tokenizer = AutoTokenizer.from_pretrained(policy)
@@ -353,7 +384,7 @@ def broken(*args, **kwargs):
     raise RuntimeError("this rank cannot look into its model")
 
 
-OTHERS = {"answers": answers, "steer": steer, "mishaps": mishaps}
+OTHERS = {"answers": answers, "steer": steer, "mishaps": mishaps, "engine": engine}
 
 
 def main(policy, out, *names):

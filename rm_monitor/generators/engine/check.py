@@ -7,9 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from torch import Tensor
+from transformers import LogitsProcessor
 
+from rm_monitor.generators.engine.schedule import Answer
 from rm_monitor.generators.hf import generate_rows, own_settings
+from rm_monitor.generators.pick import sharpness
 from rm_monitor.types import Sampling
 
 __all__ = ["TRIAL", "disagreement", "two_prompts"]
@@ -29,23 +32,65 @@ def disagreement(
     model: Any,
     prompts: Sequence[Sequence[int]],
     pad: int,
-    answer: Callable[[Sequence[Sequence[int]]], Sequence[NDArray[np.int64]]],
+    answer: Callable[[Sequence[Sequence[int]]], Sequence[Answer]],
 ) -> str:
     """Where ``answer`` says something else than greedy ``model.generate``; empty if nowhere.
 
-    Two tokens whose logits differ by less than the rounding of the model's dtype are the same answer.
+    Two tokens whose logits differ by less than the rounding of the numbers they were computed in are the same
+    answer. Where all tokens are equal the distributions must be, too: a hook that treats the last token of a
+    row in its own way need not change a token at once.
     """
+    watch = _Sharpness()
     with own_settings(model, TRIAL, [], pad):
-        expected = generate_rows(model, prompts, pad)
-    for ids, theirs, ours in zip(prompts, expected, answer(prompts), strict=True):
-        same = np.equal(theirs, ours)
-        if same.all():
-            continue
-        at = int(np.argmin(same))
+        expected = generate_rows(model, prompts, pad, watch)
+    entropy = torch.stack(watch.entropy).mean(0).tolist()
+    for i, (ids, theirs, ours) in enumerate(zip(prompts, expected, answer(prompts), strict=True)):
+        same = np.equal(theirs, ours.tokens)
+        at = len(same) if same.all() else int(np.argmin(same))
         context = torch.tensor([[*ids, *theirs[:at]]], device=next(model.parameters()).device)
-        logits = model(input_ids=context, use_cache=False).logits[0, -1].float()
-        gap = float(logits[theirs[at]] - logits[int(ours[at])])
-        rounding = 64 * torch.finfo(model.dtype).eps * float(logits.abs().max())
-        if abs(gap) > rounding:
-            return f"token {at} of a trial answer was {int(ours[at])} where generate says {theirs[at]}"
+        logits, rounding = _logits(model, context)
+        if at == len(same):
+            if abs(entropy[i] - ours.entropy) > 8 * rounding:
+                return (
+                    f"a trial answer had {ours.entropy:.4g} bits a token where generate has {entropy[i]:.4g}"
+                )
+        elif abs(float(logits[theirs[at]] - logits[int(ours.tokens[at])])) > rounding:
+            found = int(ours.tokens[at])
+            return f"token {at} of a trial answer was {found} where generate says {theirs[at]}"
     return ""
+
+
+class _Sharpness(LogitsProcessor):  # type: ignore[misc]  # transformers is untyped here
+    """Notes the entropies, changes nothing."""
+
+    def __init__(self) -> None:
+        self.entropy: list[Tensor] = []
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        self.entropy.append(sharpness(scores.clone())[0])
+        return scores
+
+
+def _logits(model: Any, context: Tensor) -> tuple[Tensor, float]:
+    """Logits after ``context``, and by how much rounding may move them.
+
+                    f"a trial answer had {ours.entropy:.4g} bits a token, in generate {entropy[i]:.4g}"
+    last layer float32 over a bfloat16 body.
+    """
+    dtypes = {p.dtype for p in model.parameters() if p.dtype.is_floating_point}
+    kind = context.device.type
+
+    def note(*_: object) -> None:
+        if torch.is_autocast_enabled(kind):
+            dtypes.add(torch.get_autocast_dtype(kind))
+
+    hook = model.get_output_embeddings().register_forward_pre_hook(note)
+    try:
+        logits = model(input_ids=context, use_cache=False).logits[0, -1].float()
+    finally:
+        hook.remove()
+    coarsest = max(dtypes, key=lambda dtype: torch.finfo(dtype).eps)
+    ulps = (
+        64 if coarsest.itemsize >= 4 else 8
+    )  # half precision would otherwise excuse half the range of logits
+    return logits, ulps * torch.finfo(coarsest).eps * float(logits.abs().max())

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from rm_monitor.errors import is_out_of_memory
 from rm_monitor.generators.engine.attention import attending
@@ -19,7 +18,7 @@ from rm_monitor.generators.engine.decode import Decoder, Facts
 from rm_monitor.generators.engine.drafts import Speculation
 from rm_monitor.generators.engine.memory import Memory
 from rm_monitor.generators.engine.schedule import Answer, Job
-from rm_monitor.generators.engine.scope import OutOfScope, base_of, why_not
+from rm_monitor.generators.engine.scope import OutOfScope, base_of, why_not, wrappings
 from rm_monitor.generators.hf import HFGenerator
 from rm_monitor.generators.noise import row_keys
 from rm_monitor.generators.rows import Row, completion, end_tokens, rows_of
@@ -71,6 +70,7 @@ class EngineGenerator:
         self._memory = Memory(DRAFTS if drafts is None else drafts)
         self._fallback = HFGenerator()
         self._checked: weakref.ref[Any] | None = None
+        self._wrappings: frozenset[tuple[str, str, str]] = frozenset()
         self._reason = ""
         self._shrunk = 1
 
@@ -179,13 +179,15 @@ class EngineGenerator:
     # ------------------------------------------------------------------ is this a model for us?
 
     def _serves(self, model: Any, tokenizer: Any, rows: Sequence[Row]) -> bool:
-        known = self._checked is not None and self._checked() is model
-        reason = why_not(base_of(unwrap(model)))
+        inner = base_of(unwrap(model))
+        reason = why_not(inner)
+        now = wrappings(model)
+        known = self._checked is not None and self._checked() is model and now == self._wrappings
         if not reason and known:
             reason = self._reason
         if not reason and not known:
             reason = self._trial(model, tokenizer, rows)
-        self._checked = weakref.ref(model)
+        self._checked, self._wrappings = weakref.ref(model), now
         if reason and not (known and reason == self._reason):
             self._hand_over(reason)
         self._reason = reason
@@ -195,13 +197,13 @@ class EngineGenerator:
         inner = base_of(unwrap(model))
         _, pad = end_tokens(inner, tokenizer)
 
-        def answer(prompts: Sequence[Sequence[int]]) -> list[NDArray[np.int64]]:
+        def answer(prompts: Sequence[Sequence[int]]) -> list[Answer]:
             jobs = [Job(ids=np.array(ids, dtype=np.int64), prompt=i, key=0) for i, ids in enumerate(prompts)]
-            return [a.tokens for a in self._run(inner, jobs, TRIAL, [], None)[0]]
+            return self._run(inner, jobs, TRIAL, [], None)[0]
 
         try:
             with torch.no_grad():
-                return disagreement(inner, two_prompts([row.ids for row in rows]), pad, answer)
+                return disagreement(unwrap(model), two_prompts([row.ids for row in rows]), pad, answer)
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # whatever is odd about this model, generate may still serve it

@@ -9,7 +9,7 @@ from torch import nn
 
 from rm_monitor.packed.scope import OutOfScope, why_not_packed
 
-__all__ = ["OutOfScope", "base_of", "why_not"]
+__all__ = ["OutOfScope", "base_of", "why_not", "wrappings"]
 
 
 def base_of(model: Any) -> Any:
@@ -24,7 +24,29 @@ def base_of(model: Any) -> Any:
 
 def why_not(model: Any) -> str:
     """Why the engine cannot run this model; empty if it looks as though it could."""
-    return why_not_packed(model) or _forward(model)
+    return why_not_packed(model, wrapped=True) or _forward(model)
+
+
+def wrappings(model: Any) -> frozenset[tuple[str, str, str]]:
+    """What others hung into its modules: (module, what, by whom), the same for the same wrappings.
+
+    Trainers replace forwards and hang hooks: accelerate's mixed precision, TRL's fused head, gradient
+    checkpointing's on the embeddings. ``generate`` runs through them and so does the engine, which is tried
+    again when they change.
+    """
+    found = set()
+    for name, module in model.named_modules():
+        for kind in ("_forward_hooks", "_forward_pre_hooks"):
+            found |= {(name, kind, _whose(hook)) for hook in getattr(module, kind).values()}
+        if "forward" in vars(module):
+            found.add((name, "forward", _whose(module.forward)))
+    return frozenset(found)
+
+
+def _whose(call: Any) -> str:
+    """``forward`` of accelerate is named after what it wraps: the code tells them apart."""
+    code = getattr(getattr(call, "__func__", call), "__code__", None)
+    return f"{code.co_filename}:{code.co_firstlineno}" if code else type(call).__qualname__
 
 
 def _forward(model: Any) -> str:
