@@ -223,6 +223,7 @@ def point(
     segment: str = "",
     attempt: int = 0,
     measured: Mapping[str, float] | None = None,
+    weights: str = "",
 ) -> EvalPoint:
     """A measurement as a point on the curve; without a table, or with too few values, as a gap.
 
@@ -237,8 +238,11 @@ def point(
         segment: Name of the segment.
         attempt: Number of the process.
         measured: Seconds, tokens and the like.
+        weights: Name of the weights that answered; empty: unknown.
     """
-    base = EvalPoint(step=step, segment=segment, measured=dict(measured or {}), attempt=attempt)
+    base = EvalPoint(
+        step=step, segment=segment, measured=dict(measured or {}), attempt=attempt, weights=weights
+    )
     if skipped:
         return replace(base, status="skipped", reason=skipped)
     if table is None:

@@ -7,6 +7,7 @@ resumed run decides as the unbroken one would have. Nothing in here may stop tra
 from __future__ import annotations
 
 import logging
+import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
@@ -186,6 +187,19 @@ class Logbook:
             error = error or problem
         return point, error
 
+    def known(self, weights: str) -> Measured | None:
+        """What these very weights said at an earlier step, if that is on disk, whole, and comparable."""
+        if not weights:
+            return None
+        began = time.monotonic()
+        segment = segment_id(self._measurer.manifest(self.rules.metric))
+        for point in reversed(self.points):
+            if (point.weights, point.segment, point.status) == (weights, segment, "ok"):
+                table = self._history.table(point.step)
+                facts = {"same_weights_as": float(point.step), "seconds": time.monotonic() - began}
+                return None if table is None else Measured(table=table, facts=facts, weights=weights)
+        return None
+
     @property
     def wants_fresh(self) -> bool:
         """Whether the weights as they stand should answer fresh prompts too."""
@@ -295,6 +309,7 @@ class Logbook:
             segment=self.segment,
             attempt=self._attempt,
             measured={**measured.facts, **self._watch.facts(step, self.points)},
+            weights=measured.weights,
         )
 
     def _at_equal_length(self, point: EvalPoint) -> EvalPoint:

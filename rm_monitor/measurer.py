@@ -42,13 +42,16 @@ class Measured:
         table: Completions and values; None if it failed, and on every rank but the first.
         error: Why it failed.
         skipped: Why it was left out on purpose; empty when it was not.
-        facts: ``seconds``, ``seconds_generate``, ``seconds_score``, ``tokens``, ``tokens_per_second``.
+        facts: ``seconds``, ``seconds_generate``, ``seconds_score``, ``tokens``, ``tokens_per_second``;
+            ``same_weights_as``: the step whose numbers these are.
+        weights: Name of the weights that answered; empty: unknown.
     """
 
     table: Table | None
     error: Exception | None = None
     skipped: str = ""
     facts: Mapping[str, float] = field(default_factory=dict)
+    weights: str = ""
 
 
 _Answers: TypeAlias = list[tuple[int, list[Completion]]]  # with the number of the prompt they answer
@@ -150,6 +153,14 @@ class Measurer:
         if not getattr(self.generator, "needs_model", True):
             return Setup()
         return describe(model, sharded_forward=self._keep_sharded)
+
+    def weights(self, model: Any, tokenizer: Any) -> str:
+        """Name of what answers; empty where the same weights need not say the same again."""
+        if self.generator is not None and not getattr(self.generator, "repeats", False):
+            return ""
+        from rm_monitor.same_weights import fingerprint  # noqa: PLC0415  needs torch
+
+        return fingerprint(model, tokenizer)
 
     def measure(self, model: Any, tokenizer: Any, *, step: int) -> Measured:
         """Answer and score; what goes wrong is in the result, not raised.

@@ -26,6 +26,7 @@ from rm_monitor.logbook import Complaints, Logbook, Rules
 from rm_monitor.manifest import segment_id
 from rm_monitor.measurer import Measured, Measurer
 from rm_monitor.panel import Panel
+from rm_monitor.plan import Plan, Planner
 from rm_monitor.prompts import PromptSet, load_prompts
 from rm_monitor.ranks import Ranks
 from rm_monitor.schedule import Schedule
@@ -43,6 +44,7 @@ log = logging.getLogger("rm_monitor")
 FOLDER = "_rm_monitor"  # the underscore keeps the Trainer's Hub push from publishing completions
 EVERY_STEP = 2**53  # resume after it: nothing on the curve is superseded
 SavesCheckpoint = Callable[[Path], Any]
+_LOST = Plan(skipped="other processes did not come to agree earlier in this run")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,7 @@ class RewardMonitor:
             them, at the same false-alarm rate and with a fall that is not exaggerated. They are answered at
             each new best and at the first two warnings of a run.
         max_overhead: Share of the training time that evaluations may take, such as 0.1; one that would take
-            more is skipped, loudly. None: no limit.
+            more is moved to the step at which it fits, loudly. None: no limit.
         sharded_weights: For FSDP and ZeRO-3. ``gather``: every rank has whole weights while it answers;
         ``keep``:
             the sharded model answers, slower, and a rank that fails ends the job.
@@ -152,7 +154,7 @@ class RewardMonitor:
             raise ValueError(f"`keep_best` is how many candidates stay on disk, at least 1, got {keep_best}")
         if sharded_weights not in ("gather", "keep"):
             raise ValueError(f"`sharded_weights` must be 'gather' or 'keep', got {sharded_weights!r}")
-        self._budget = Budget(max_overhead)
+        budget = Budget(max_overhead)
         panel: Panel | None = None
         if inputs.is_first_process():
             with _quietly():
@@ -208,6 +210,7 @@ class RewardMonitor:
             self._watch = Watch(judge, panel.scorers[panel.primary], training_reward)
         self._given_sinks = None if report_to is None else load_sinks(report_to)
         self._complain = Complaints()
+        self._planner = Planner(self._measurer, self.schedule, budget, self._complain)
         self._logbook: Logbook | None = None  # rank 0 has one from `start` on
         self._curve: list[EvalPoint] = []  # the other ranks' copies of what rank 0 decided
         self._verdict = Verdict()
@@ -293,7 +296,7 @@ class RewardMonitor:
 
     def due(self, step: int) -> bool:
         """Whether the schedule asks for an evaluation at this step; costs microseconds when it does not."""
-        return not self._lost and self.schedule.due(step, self._last_step)
+        return not self._lost and self._planner.due(step, self._last_step)
 
     def step(
         self,
@@ -345,11 +348,17 @@ class RewardMonitor:
         if fresh is not None:
             where["answer_fresh"] = lambda: self._measurer.rewards(fresh, model, tokenizer, step=step)
         try:
-            skipped = "" if whatever_it_costs else self._over_budget(step)
-            if skipped:
-                return self.record(Measured(table=None, skipped=skipped), step=step, **where)
-            with self._budget.spending():
-                return self.record(self.measure(model, tokenizer, step=step), step=step, **where)
+            plan = _LOST
+            if not self._lost:
+                book = self._logbook
+                plan = self._planner.decide(step, book, model, tokenizer, whatever_it_costs=whatever_it_costs)
+            if plan.skipped:
+                return self.record(Measured(table=None, skipped=plan.skipped), step=step, **where)
+            with self._planner.budget.spending(step) as spending:
+                measured = plan.known or self.measure(model, tokenizer, step=step)
+                point = self.record(replace(measured, weights=plan.weights), step=step, **where)
+                spending.whole = point.status == "ok" and plan.known is None
+            return point
         except RanksLostError as problem:
             self._lost = True
             self._complain("ranks", f"no evaluation at step {step}; training goes on", problem)
@@ -617,17 +626,6 @@ class RewardMonitor:
         except Exception as problem:
             self._complain("initial", "the initial weights were not found on disk", problem)
             return None
-
-    def _over_budget(self, step: int) -> str:
-        """Why an evaluation is left out; empty if it is not. Clocks differ, so rank 0's holds."""
-        if self._lost:
-            return "other processes did not come to agree earlier in this run"
-        if self._budget.max_overhead is None:
-            return ""
-        reason = self._ranks.broadcast(self._budget.refusal())
-        if reason and self._ranks.is_first:
-            log.warning("rm_monitor: no evaluation at step %d: %s", step, reason)
-        return reason
 
     def _save(self, step: int, save: SavesCheckpoint) -> None:
         """Let the user's function write the new best, on every rank, then keep it."""

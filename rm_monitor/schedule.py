@@ -46,6 +46,18 @@ class Schedule:
             return False
         return (self.every is not None and step % self.every == 0) or step in self.steps
 
+    def room_for(self, moved: int | None, step: int) -> int | None:
+        """``moved`` if an evaluation may be moved from ``step`` to there: before the next due step.
+
+        Example:
+            >>> schedule = Schedule(every=100)
+            >>> schedule.room_for(130, 100), schedule.room_for(200, 100), Schedule().room_for(130, 100)
+            (130, None, None)
+        """
+        if moved is None or self.every is None or moved >= (step // self.every + 1) * self.every:
+            return None
+        return None if any(step < s <= moved for s in self.steps) else moved
+
     def __str__(self) -> str:
         if self.follows_trainer:
             return "with each save or evaluation"

@@ -257,6 +257,8 @@ class EvalPoint:
         measured: Plain measurements of this evaluation: ``seconds``, ``seconds_generate``,
             ``seconds_score``, ``tokens_per_second``, ``cache_hits`` ...
         attempt: 0-based number of the process that wrote it; a resumed run has a higher one.
+        weights: Names the weights that answered (`rm_monitor.same_weights`): points of a segment with the
+            same name hold the same numbers; empty: unknown.
     """
 
     step: int
@@ -269,6 +271,7 @@ class EvalPoint:
     prompt_ids: tuple[str, ...] = field(default=(), repr=False, compare=False)
     measured: Mapping[str, float] = field(default_factory=dict, compare=False)
     attempt: int = 0
+    weights: str = field(default="", repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,6 +34,8 @@ class HFGenerator:
         batch_size: Rows at once; halved, and remembered, when memory runs out.
     """
 
+    repeats = True  # the same weights, prompts and seed: the same answers
+
     def __init__(self, *, batch_size: int = DEFAULT_BATCH) -> None:
         if batch_size < 1:
             raise ValueError(f"`batch_size` must be at least 1, got {batch_size}")

@@ -167,6 +167,7 @@ class History:
                 "reason": point.reason,
                 "metrics": {name: list(e) for name, e in point.metrics.items()},
                 "measured": dict(point.measured),
+                "weights": point.weights,
                 "rows": None if table is None else write_rows(self.folder, name, table),
             },
         )
@@ -227,6 +228,7 @@ def _bare(record: Mapping[str, Any]) -> EvalPoint:
         segment=str(record["segment"]),
         measured={str(name): lines.number(x) for name, x in record["measured"].items()},
         attempt=len(record["attempts"]) - 1,
+        weights=str(record.get("weights", "")),  # lines of earlier versions do not tell
     )
 
 

@@ -29,6 +29,8 @@ def line(update: Update) -> str:
     start = f"rm_monitor step {point.step:<6}"
     seconds = point.measured.get("seconds", math.nan)
     took = f"{seconds:.0f}s" if math.isfinite(seconds) else ""
+    if "same_weights_as" in point.measured:
+        took = f"the weights of step {point.measured['same_weights_as']:.0f}"
     if point.status in ("failed", "skipped"):
         again = f" ({verdict.failed} in a row)" if verdict.failed > 1 else ""
         return f"{start} no number{again}: {for_terminal(point.reason)[:200]}; training goes on"

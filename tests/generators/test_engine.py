@@ -328,7 +328,9 @@ def test_a_point_carries_what_answering_cost(tiny_policy, tiny_tokenizer, tmp_pa
         generator=EngineGenerator(drafts=2),
     )
     monitor.evaluate(tiny_policy, tiny_tokenizer, step=0)
+    with torch.no_grad():  # the very same weights would not be asked again
+        next(tiny_policy.parameters()).mul_(1 + 1e-6)
     point = monitor.evaluate(tiny_policy, tiny_tokenizer, step=1)
     assert point.status == "ok", point.reason
-    assert point.measured["draft_accepted"] > 0.5  # the same weights say the same
+    assert point.measured["draft_accepted"] > 0.5  # nearly the same weights say nearly the same
     assert point.measured["row_steps_per_token"] < 1.2

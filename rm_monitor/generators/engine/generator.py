@@ -57,6 +57,8 @@ class EngineGenerator:
         facts: The same as counts; None before the first call and for models served by transformers.
     """
 
+    repeats = True  # the same weights, prompts and seed: the same answers
+
     def __init__(self, *, memory: int | None = None, drafts: int | None = None, packing: bool = True) -> None:
         if memory is not None and memory < 1:
             raise ValueError(f"`memory` must be at least 1 byte, got {memory}")
