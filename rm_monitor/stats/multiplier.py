@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rm_monitor.types import FloatArray
 
-__all__ = ["largest", "resampled", "signs"]
+__all__ = ["largest", "resampled", "signs", "studentised"]
 
 REPLICATES = 10_000
 Signs = NDArray[np.int8] | NDArray[np.float32]
@@ -53,10 +53,14 @@ def largest(
         units: Independent units behind them.
 
     Returns:
-        ``(replicates,)`` Student-t like; each replicate is divided by its own standard error, which is a
-        monotone map and so
-        can follow the maximum.
+        ``(replicates,)``, see `studentised`.
     """
-    top: NDArray[np.float32] = ((weights / scale[:, None]).astype(np.float32) @ sums).max(axis=0)
+    return studentised(((weights / scale[:, None]).astype(np.float32) @ sums).max(axis=0), units)
+
+
+def studentised(top: NDArray[np.float32], units: int) -> NDArray[np.float32]:
+    """Student-t like; each replicate is divided by its own standard error: a monotone map, so that the
+    maximum may be taken before.
+    """
     room = np.maximum(units - top**2, np.float32(1e-6))
     return top * np.sqrt(np.float32(units - 1) / room)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rm_monitor.stats.intervals import _NOTHING
-from rm_monitor.stats.multiplier import largest, signs
+from rm_monitor.stats.multiplier import signs, studentised
 from rm_monitor.stats.paired import groups
 from rm_monitor.types import Estimate, FloatArray
 
@@ -74,6 +74,6 @@ def changes(
 def _critical(residual: FloatArray, spread: FloatArray, units: int, level: float, seed: int) -> float:
     """Of the largest absolute studentised change."""
     sums = residual.astype(np.float32) @ signs(seed, units, REPLICATES).astype(np.float32)
-    both = np.concatenate([np.eye(len(residual)), -np.eye(len(residual))])
-    top = largest(sums, both, np.concatenate([spread, spread]), units)
-    return float(np.quantile(top, level))
+    np.abs(sums, out=sums)
+    sums *= (1.0 / spread).astype(np.float32)[:, None]
+    return float(np.quantile(studentised(sums.max(axis=0), units), level))
