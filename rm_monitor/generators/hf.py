@@ -28,7 +28,10 @@ DEFAULT_BATCH = 32
 
 
 class HFGenerator:
-    """Answers with the weights as they stand; completions do not depend on the batch size.
+    """Answers with the weights as they stand; completions do not depend on the batch size or the order.
+
+    A batch runs until its longest row has ended, so rows go with those whose answers were as long as theirs
+    at the last evaluation, the longest first; rows that nobody has seen go by the length of their prompts.
 
     Args:
         batch_size: Rows at once; halved, and remembered, when memory runs out.
@@ -40,6 +43,7 @@ class HFGenerator:
         if batch_size < 1:
             raise ValueError(f"`batch_size` must be at least 1, got {batch_size}")
         self.batch_size = batch_size
+        self._length: dict[tuple[int, str, int], int] = {}  # of each row's last answer
 
     def generate(
         self,
@@ -58,9 +62,8 @@ class HFGenerator:
         model = unwrap(model)
         ends, pad = end_tokens(model, tokenizer)
         answers: dict[int, Completion] = {}
-        queue = sorted(
-            range(len(rows)), key=lambda i: (len(rows[i].ids), i)
-        )  # like lengths together: little padding
+        names = [(seed, row.prompt.id, row.sample) for row in rows]
+        queue = _like_with_like(rows, [self._length.get(name) for name in names])
         with own_settings(model, sampling, ends, pad):
             while queue:
                 batch = queue[: self.batch_size]
@@ -80,10 +83,20 @@ class HFGenerator:
                         torch.cuda.empty_cache()
                     continue
                 answers |= dict(zip(batch, found, strict=True))
+                self._length |= {names[i]: answers[i].n_tokens for i in batch}
                 queue = queue[len(batch) :]
                 if progress is not None:
                     progress(len(answers), len(rows))
         return [answers[i] for i in range(len(rows))]
+
+
+def _like_with_like(rows: Sequence[Row], lengths: Sequence[int | None]) -> list[int]:
+    """Numbers of the rows, those of like length together."""
+    seen = [i for i, length in enumerate(lengths) if length is not None]
+    new = [i for i, length in enumerate(lengths) if length is None]
+    seen.sort(key=lambda i: (-(lengths[i] or 0), len(rows[i].ids), i))
+    new.sort(key=lambda i: (len(rows[i].ids), i))
+    return seen + new
 
 
 class _Chooser(LogitsProcessor):  # type: ignore[misc]  # transformers is untyped here

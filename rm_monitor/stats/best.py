@@ -153,7 +153,9 @@ def _may_be_best(table: Effects, rows: NDArray[np.intp], noise: NDArray[np.float
             continue
         seen = ((value - value[s])[others] / se[others]).max()
         scale = se[others].astype(np.float32)
-        able = (highest_noise[others] - lowest_noise[s]) / scale >= seen  # rounding keeps order: none is missed
+        able = (
+            highest_noise[others] - lowest_noise[s]
+        ) / scale >= seen  # rounding keeps order: none is missed
         keep[s] = _reached(noise[others[able]], noise[s], scale[able], seen)
     return keep
 

@@ -59,8 +59,9 @@ def largest(
 
 
 def studentised(top: NDArray[np.float32], units: int) -> NDArray[np.float32]:
-    """Student-t like; each replicate is divided by its own standard error: a monotone map, so that the
-    maximum may be taken before.
+    """Student-t like: each replicate's largest sum divided by its own standard error.
+
+    That is a monotone map, and so can follow the maximum.
     """
     room = np.maximum(units - top**2, np.float32(1e-6))
     return top * np.sqrt(np.float32(units - 1) / room)
