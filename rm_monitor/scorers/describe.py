@@ -70,6 +70,7 @@ class Description:
         network: Its class and size.
         model: What its numbers depend on: weights, dtype, attention.
         device: Where it runs.
+        batches: How inputs share a forward.
         input: How conversations become ids.
         attributes: Further numbers it gives; each is a curve of its own.
         notes: What a person should know.
@@ -84,6 +85,7 @@ class Description:
     network: str
     model: Mapping[str, str]
     device: str
+    batches: str
     input: InputFormat
     attributes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -100,6 +102,7 @@ class Description:
             ("network", ", ".join([self.network, *self._numerics()])),
             ("weights", ", ".join(v for k, v in self.model.items() if k.endswith("weights"))),
             ("device", self.device),
+            ("batches", self.batches),
             ("input", str(self.input)),
             ("ends with", " ".join(repr(token)[1:-1] for token in self.input.tail)),
             *(("note", note) for note in self.notes),

@@ -62,8 +62,10 @@ def test_the_order_of_the_rows_does_not_change_a_score(llama_rm):
 def test_equal_answers_have_exactly_equal_scores_and_are_run_once(llama_rm, monkeypatch):
     scorer = load_scorer(llama_rm)
     seen = []
-    run = scorer.batcher.run
-    monkeypatch.setattr(scorer.batcher, "run", lambda rows, *a, **k: seen.extend(rows) or run(rows, *a, **k))
+    run = scorer.batcher.run_as  # packed or padded, every forward goes through it
+    monkeypatch.setattr(
+        scorer.batcher, "run_as", lambda rows, *a, **k: seen.extend(rows) or run(rows, *a, **k)
+    )
 
     reward = scorer.score(*answers(["Four.", "a longer one", "Four."])).reward
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
 
 from rm_monitor.errors import ScorerError, is_out_of_memory
 
-__all__ = ["Batch", "Batcher", "Row", "collate", "plan"]
+__all__ = ["Batch", "Batcher", "Row", "Work", "collate", "plan"]
 
 log = logging.getLogger("rm_monitor")
 
 RATIO = 1.25  # longest to shortest row of a batch: 3 to 5 % of its tokens are padding
+
+
+Work = tuple[Sequence[int], Callable[[], torch.Tensor]]  # row numbers, and the forward that runs them
 
 
 class Row(NamedTuple):
@@ -104,7 +108,7 @@ class Batcher:
     def run(
         self, rows: Sequence[Row], forward: Callable[[Batch], torch.Tensor], *, device: torch.device
     ) -> torch.Tensor:
-        """``forward`` over all rows, in their order.
+        """``forward`` over all rows in padded batches, in the order of the rows.
 
         Args:
             rows: At least one.
@@ -114,13 +118,39 @@ class Batcher:
         Raises:
             ScorerError: If a single row does not fit into memory.
         """
+
+        def padded(given: Sequence[Row]) -> torch.Tensor:
+            return forward(collate(given, pad_id=self.pad_id, device=device))
+
+        def batches(todo: Sequence[int], budget: int) -> Iterator[Work]:
+            for batch in plan([len(rows[i].ids) for i in todo], budget=1 if self.single else budget):
+                chosen = [todo[i] for i in batch]
+                yield chosen, partial(padded, [rows[i] for i in chosen])
+
+        return self.run_as(rows, batches, device=device)
+
+    def run_as(
+        self,
+        rows: Sequence[Row],
+        planned: Callable[[Sequence[int], int], Iterable[Work]],
+        *,
+        device: torch.device,
+    ) -> torch.Tensor:
+        """All rows in the forwards that ``planned`` makes of them, in the order of the rows.
+
+        Args:
+            rows: At least one.
+            planned: Row numbers and a token budget -> the numbers of each forward, and the forward.
+            device: Where it runs.
+
+        Raises:
+            ScorerError: If a single row does not fit into memory.
+        """
         outputs: dict[int, torch.Tensor] = {}
         todo = list(range(len(rows)))
         while todo:
-            budget = 1 if self.single else self.tokens
-            for batch in plan([len(rows[i].ids) for i in todo], budget=budget):
-                chosen = [todo[i] for i in batch]
-                result = self._try(forward, [rows[i] for i in chosen], device)
+            for chosen, forward in planned(todo, self.tokens):
+                result = self._try(forward, [len(rows[i].ids) for i in chosen], device)
                 if result is None:
                     break  # plan what is left again, with the smaller budget
                 outputs.update(zip(chosen, result.cpu(), strict=True))
@@ -128,22 +158,22 @@ class Batcher:
         return torch.stack([outputs[i] for i in range(len(rows))])
 
     def _try(
-        self, forward: Callable[[Batch], torch.Tensor], rows: list[Row], device: torch.device
+        self, forward: Callable[[], torch.Tensor], lengths: list[int], device: torch.device
     ) -> torch.Tensor | None:
         """The forward's result; None, and half the budget from now on, if memory ran out."""
+        longest = max(lengths)
         try:
-            return forward(collate(rows, pad_id=self.pad_id, device=device))
+            return forward()
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            longest = max(len(row.ids) for row in rows)
-            if len(rows) == 1:
+            if len(lengths) == 1:
                 raise ScorerError(
                     f"the reward model ran out of memory on a single input of {longest} tokens: "
                     "pass a smaller `max_length`, another `device`, or a smaller `dtype`"
                 ) from error
         # Outside the handler: the exception kept the failed forward's tensors alive.
-        self.tokens = max(longest, len(rows) * longest // 2)
+        self.tokens = max(longest, sum(lengths) // 2)
         log.warning("scoring ran out of memory; batches are at most %d tokens from now on", self.tokens)
         if device.type == "cuda":
             torch.cuda.empty_cache()

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 
+from rm_monitor.packed.scope import why_not_packed
 from rm_monitor.scorers.describe import ANSWER, EXAMPLE, Description, describe_input
 from rm_monitor.scorers.run.batching import Batcher, Row
 from rm_monitor.scorers.run.frozen import frozen, library_versions
+from rm_monitor.scorers.run.lean import PackedReader, run_packed, why_not
 from rm_monitor.scorers.run.parts import Head, Reader, Readout
 from rm_monitor.scorers.run.resting import Resting
 from rm_monitor.scorers.text.formatting import FLAGS, Formatter, Rendered
 from rm_monitor.types import BoolArray, Completion, FloatArray, Prompt, Scale, Scores
 
 __all__ = ["SCHEMA", "InProcessScorer", "check_rows", "digest", "row_key"]
+
+log = logging.getLogger("rm_monitor")
 
 SCHEMA = 1  # raised when our own formatting or pooling changes a score: old cached scores must then miss
 
@@ -67,6 +72,7 @@ class InProcessScorer:
         self.temperature = temperature
         self.notes = tuple(notes)
         self._resting: Resting | None = None
+        self._padded: dict[str, str] = {}
 
     @property
     def scale(self) -> Scale:
@@ -120,10 +126,39 @@ class InProcessScorer:
             network=_network(self.reader.model),
             model=dict(self.reader.identity),
             device=device_name(self.device),
+            batches=f"padded: {self.padded}" if self.padded else "packed, the last layer where it is read",
             input=describe_input(self.formatter, answers=2 if hasattr(self, "prefer") else 1),
             attributes=self.head.attributes,
             notes=self.notes,
         )
+
+    @property
+    def padded(self) -> str:
+        """Why inputs are run in padded batches; empty if they are packed into one row.
+
+        Tried once on each device, on four short inputs: packed they must say what they say alone.
+        """
+        if self.batcher.single:
+            return "scores are to repeat to the last bit"
+        place = str(self.device)
+        if place not in self._padded:
+            with self._working():
+                reason = why_not(self.reader, self._trial(), self.batcher, self.device)
+            self._padded[place] = reason
+            log.debug("%s: %s", self.name, f"padded batches: {reason}" if reason else "packed rows")
+        return self._padded[place] or why_not_packed(self.reader.model)  # hooks may have come since
+
+    def _trial(self) -> list[Row]:
+        """Inputs of which some begin alike and some do not."""
+        answers = 2 if hasattr(self, "prefer") else 1
+        texts = [(ANSWER + " ") * n for n in (12, 14, 17)]
+        trial = [self.formatter.render(EXAMPLE, *[text] * answers) for text in texts]
+        other = Prompt(id="other", messages=({"role": "user", "content": texts[0]},))
+        trial.append(self.formatter.render(other, *[ANSWER] * answers))
+        return [self._row(one) for one in trial if one.usable]
+
+    def _row(self, one: Rendered) -> Row:
+        return Row(one.ids, one.encoded.types, self.positions(one))
 
     def positions(self, one: Rendered) -> tuple[int, ...]:
         """Which tokens of an input are read."""
@@ -134,13 +169,14 @@ class InProcessScorer:
         """How much batches and padding change a score, measured: smaller differences are ties.
 
         About 1e-6 of a score in float32, a few hundredths of the spread of scores in bfloat16; 0 where each
-        row is run alone. Eight answers of similar lengths are scored in padded batches and alone.
+        row is run alone. Eight answers of similar lengths are scored together, as many are, and alone.
         """
         if self.batcher.single:
             return 0.0
         answers = 2 if hasattr(self, "prefer") else 1
-        rows = [self.formatter.render(EXAMPLE, *[(ANSWER + " ") * (12 + i)] * answers) for i in range(8)]
-        together = self.read(rows).reward
+        texts = [f"{i}. " + (ANSWER + " ") * (12 + i) for i in range(8)]  # what begins alike is computed once
+        rows = [self.formatter.render(EXAMPLE, *[text] * answers) for text in texts]
+        together = self.read(rows, many=True).reward
         alone = self.read(rows, batcher=Batcher(tokens=self.batcher.tokens, single=True)).reward
         return float(np.nanmax(np.abs(together - alone), initial=0.0))
 
@@ -150,21 +186,23 @@ class InProcessScorer:
         parameters = [*self.reader.model.parameters(), *self.reader.model.buffers()]
         return sum(p.numel() * p.element_size() for p in parameters)
 
-    def read(self, rendered: Sequence[Rendered], *, batcher: Batcher | None = None) -> Scores:
+    def read(
+        self, rendered: Sequence[Rendered], *, batcher: Batcher | None = None, many: bool = False
+    ) -> Scores:
         """Rewards of inputs, each distinct one run once, so that equal inputs have exactly equal rewards.
 
         Args:
             rendered: ``n`` inputs; one that is not usable is unscored.
             batcher: How many at once; None: the scorer's own.
+            many: Run them as though they were many, with what pays only then.
         """
         unique: dict[Row, int] = {}
         place = np.full(len(rendered), -1)
         for i, one in enumerate(rendered):
             if one.usable:
-                row = Row(one.ids, one.encoded.types, self.positions(one))
-                place[i] = unique.setdefault(row, len(unique))
+                place[i] = unique.setdefault(self._row(one), len(unique))
         scored = place >= 0
-        said = self._run(list(unique), batcher or self.batcher) if unique else Readout(torch.empty(0))
+        said = self._run(list(unique), batcher or self.batcher, many) if unique else Readout(torch.empty(0))
 
         def spread(values: torch.Tensor) -> FloatArray:
             column = np.full(len(rendered), np.nan)
@@ -180,11 +218,23 @@ class InProcessScorer:
         attributes = {name: spread(values) for name, values in said.attributes.items()}
         return Scores(reward=reward, attributes=attributes, flags=flags)
 
-    def _run(self, rows: list[Row], batcher: Batcher) -> Readout:
+    def _run(self, rows: list[Row], batcher: Batcher, many: bool = False) -> Readout:
+        packed = not (batcher.single or self.padded)
+        with self._working():
+            if packed:
+                reader = cast(PackedReader, self.reader)  # or it would be padded
+                read = run_packed(reader, rows, batcher, device=self.device, many=many)
+            else:
+                read = batcher.run(rows, self.reader, device=self.device)
+            return self.head(read.to(self.device))
+
+    @contextmanager
+    def _working(self) -> Iterator[None]:
+        """The weights are on their device, and nothing but the input decides a number."""
         resting = self._resting
         here = nullcontext() if resting is None else resting.at_work(self.device)
         with here, frozen(self.reader.model, self.head, device=self.device):
-            return self.head(batcher.run(rows, self.reader, device=self.device).to(self.device))
+            yield
 
 
 def _network(model: Any) -> str:

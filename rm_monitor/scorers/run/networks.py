@@ -27,6 +27,7 @@ __all__ = [
     "classifier_without_head",
     "decoder",
     "encoder",
+    "first_position",
     "identity_of",
     "language_model",
     "longest_input",
@@ -114,10 +115,16 @@ def longest_input(config: Any, tokenizer: Any) -> int | None:
     """The most tokens it reads: the smaller of positions and tokenizer's limit; None if unknown."""
     text = config.get_text_config()
     positions = getattr(text, "max_position_embeddings", None)
-    if positions and text.model_type in ("roberta", "xlm-roberta", "camembert", "longformer"):
-        positions -= (text.pad_token_id or 0) + 1  # its positions start behind the padding's
+    if positions:
+        positions -= first_position(text)
     limits = [n for n in (positions, tokenizer.model_max_length) if n is not None and 0 < n < _UNBOUNDED]
     return min(limits, default=None)
+
+
+def first_position(config: Any) -> int:
+    """The position of a first token: RoBERTa's positions start behind the padding's."""
+    behind = config.model_type in ("roberta", "xlm-roberta", "camembert", "longformer")
+    return (config.pad_token_id or 0) + 1 if behind else 0
 
 
 def identity_of(model: Any, weights: str, config: str) -> dict[str, str]:

@@ -1,0 +1,201 @@
+"""Rows laid one after the other into one: no padding, and what rows begin with alike lies there once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from rm_monitor.scorers.run.batching import Row
+
+__all__ = ["Alike", "Branch", "Group", "Pack", "groups", "lay_out", "packs"]
+
+WORTH_SHARING = 16  # tokens; a branch is attended to on its own, which costs about as much as a few tokens
+
+
+class Group(NamedTuple):
+    """Rows that begin with the same ``shared`` tokens, which are computed once; 0: a row of its own."""
+
+    rows: tuple[int, ...]
+    shared: int
+
+
+@dataclass(frozen=True, slots=True)
+class Alike:
+    """``count`` rows of ``length`` tokens, each seeing itself alone."""
+
+    count: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """The rest of a row whose first tokens lie elsewhere.
+
+    Attributes:
+        trunk: Where the shared tokens begin.
+        shared: How many they are.
+        begin: Where the rest begins.
+        length: How long it is.
+        mask: ``(length, shared + length)`` bool: what each token sees.
+    """
+
+    trunk: int
+    shared: int
+    begin: int
+    length: int
+    mask: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """Rows in one long row.
+
+    Attributes:
+        ids: ``(1, tokens)`` int64.
+        positions: ``(1, tokens)`` int64: of each token in its own row.
+        types: ``(1, tokens)`` int64, or None.
+        parts: Who sees whom, in the order in which they lie.
+        read: ``(rows * reads,)`` int64: which tokens are read.
+        seen: ``(rows * reads, longest)`` int64: the tokens that each of those sees, filled up with any.
+        unseen: ``(rows * reads, 1, 1, longest)`` bool: what is only filled up.
+        rows: How many rows.
+    """
+
+    ids: Tensor
+    positions: Tensor
+    types: Tensor | None
+    parts: tuple[Alike | Branch, ...]
+    read: Tensor
+    seen: Tensor
+    unseen: Tensor
+    rows: int
+
+
+def groups(rows: Sequence[Row], *, budget: int) -> list[Group]:
+    """Rows that begin alike, together while that saves tokens and fits into the budget.
+
+    A row is never all of it shared: its last token sees what no other row's does.
+
+    Example:
+        >>> prompt = tuple(range(20))
+        >>> groups([Row((*prompt, 1)), Row((7, 8)), Row((*prompt, 2, 3))], budget=100)
+        [Group(rows=(1,), shared=0), Group(rows=(0, 2), shared=20)]
+    """
+    found: list[Group] = []
+    size = 0  # tokens of the last group
+    for i in sorted(range(len(rows)), key=lambda i: rows[i].ids):
+        ids = rows[i].ids
+        if found:
+            members, shared = found[-1]
+            common = _common(rows[members[-1]].ids, ids)
+            shared_now = min(common, shared or common, *(len(rows[j].ids) - 1 for j in (members[-1], i)))
+            saved, saved_now = (len(members) - 1) * shared, len(members) * shared_now
+            size_now = size + len(ids) + saved - saved_now
+            if shared_now >= WORTH_SHARING and saved_now > saved and size_now <= budget:
+                found[-1], size = Group((*members, i), shared_now), size_now
+                continue
+        found.append(Group((i,), 0))
+        size = len(ids)
+    return sorted(found, key=lambda group: len(rows[group.rows[0]].ids))
+
+
+def packs(rows: Sequence[Row], *, budget: int, share: bool) -> list[list[Group]]:
+    """Groups that are computed together: the longest first, within the token budget.
+
+    A row longer than the budget is computed alone.
+
+    Args:
+        rows: At least one.
+        budget: Tokens a forward.
+        share: Whether rows may share what they begin with: only where a token sees none behind it.
+
+    Example:
+        >>> packs([Row((1, 2)), Row((3,) * 5), Row((4,) * 3)], budget=5, share=False)
+        [[Group(rows=(1,), shared=0)], [Group(rows=(2,), shared=0), Group(rows=(0,), shared=0)]]
+    """
+    every = groups(rows, budget=budget) if share else [Group((i,), 0) for i in range(len(rows))]
+    planned: list[list[Group]] = []
+    room = 0
+    for group in sorted(every, key=lambda group: -len(rows[group.rows[0]].ids)):
+        size = group.shared + sum(len(rows[i].ids) - group.shared for i in group.rows)
+        if size > room:
+            planned.append([])
+            room = max(budget, size)
+        planned[-1].append(group)
+        room -= size
+    return planned
+
+
+def lay_out(
+    rows: Sequence[Row],
+    together: Iterable[Group],
+    *,
+    causal: bool,
+    reads: tuple[int, ...] | None,
+    device: torch.device,
+) -> Pack:
+    """Groups laid one after the other.
+
+    Args:
+        rows: All rows.
+        together: Groups of row numbers; results come in their order.
+        causal: Whether a token sees only those before it.
+        reads: The positions that are read of every row; None: as each row says.
+        device: Where the pack goes.
+    """
+    ids: list[int] = []
+    positions: list[int] = []
+    types: list[int] = []
+    parts: list[Alike | Branch] = []
+    read: list[int] = []
+    seen: list[list[int]] = []
+    count = 0
+    for members, shared in together:
+        trunk = len(ids)
+        if shared:
+            ids += rows[members[0]].ids[:shared]
+            positions += range(shared)
+            parts.append(Alike(1, shared))
+        for i in members:
+            row, begin = rows[i], len(ids)
+            length = len(row.ids) - shared
+            ids += row.ids[shared:]
+            types += row.types or ()
+            positions += range(shared, len(row.ids))
+            where = [*range(trunk, trunk + shared), *range(begin, begin + length)]
+            for position in row.read if reads is None else reads:
+                read.append(where[position])
+                seen.append(where[: position + 1] if causal else where)
+            last = parts[-1] if parts else None
+            if shared:
+                mask = torch.ones(length, shared + length, dtype=torch.bool, device=device).tril(shared)
+                parts.append(Branch(trunk, shared, begin, length, mask))
+            elif isinstance(last, Alike) and last.length == length:
+                parts[-1] = Alike(last.count + 1, length)
+            else:
+                parts.append(Alike(1, length))
+            count += 1
+    longest = max(map(len, seen))
+    return Pack(
+        ids=torch.tensor([ids], device=device),
+        positions=torch.tensor([positions], device=device),
+        types=torch.tensor([types], device=device) if types else None,
+        parts=tuple(parts),
+        read=torch.tensor(read, device=device),
+        seen=torch.tensor([line + [0] * (longest - len(line)) for line in seen], device=device),
+        unseen=torch.tensor(
+            [[[[False] * len(line) + [True] * (longest - len(line))]] for line in seen], device=device
+        ),
+        rows=count,
+    )
+
+
+def _common(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many tokens two rows begin with alike."""
+    return next(
+        (i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
+    )
