@@ -82,14 +82,19 @@ class LogRatioReader:
 
     def _log_probabilities(self, model: Any, batch: Batch) -> torch.Tensor:
         positions = (batch.mask.cumsum(-1) - 1).clamp(min=0)
+        first = min(row.read[0] for row in batch.rows) - 1  # nobody reads what a prompt's tokens predict
         logits = model(
-            input_ids=batch.ids, attention_mask=batch.mask, position_ids=positions, use_cache=False
+            input_ids=batch.ids,
+            attention_mask=batch.mask,
+            position_ids=positions,
+            use_cache=False,
+            logits_to_keep=batch.ids.shape[1] - first,
         ).logits
         sums = []
         for i, row in enumerate(batch.rows):
             start, end = row.read
             # float32 a row at a time: a batch of them in float32 would be the largest tensor of all.
-            predicted = logits[i, start - 1 : end - 1].float().log_softmax(-1)
+            predicted = logits[i, start - 1 - first : end - 1 - first].float().log_softmax(-1)
             sums.append(predicted.gather(-1, batch.ids[i, start:end, None]).sum())
         return torch.stack(sums)
 
