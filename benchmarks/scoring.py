@@ -2,11 +2,13 @@
 
     python -m benchmarks.scoring
     python -m benchmarks.scoring --model /work/shared/real/reward-model
+    python -m benchmarks.scoring --prompts 64 --samples 4
 
 The other side is transformers' own forward on the inputs it would be given: the chat template's text (or the
 text pair) tokenized batch by batch and padded to the longest. Tokenizing is counted on both sides. Every
 round asserts that the scores are equal. References are left out: a monitor scores them once for all, the
-other side each time, and that is a gain of another kind.
+other side each time, and that is a gain of another kind. Beside it, our scorer without each thing it does:
+no packed rows, no reordered weights, nothing shared between rows that begin alike.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
@@ -32,11 +35,15 @@ from benchmarks.paired import cpu, machine, ratio, rotated, table
 from benchmarks.workload import REAL, WORDS, random_prompts, word_tokenizer
 from rm_monitor import load_scorer
 from rm_monitor.scorers.cached import cached
-from rm_monitor.scorers.run.batching import plan
+from rm_monitor.scorers.run import lean
+from rm_monitor.scorers.run.batching import Row, plan
+from rm_monitor.scorers.run.in_process import InProcessScorer
+from rm_monitor.scorers.run.packing import packs
 from rm_monitor.stores.scores import ScoreStore
 from rm_monitor.types import Completion, Prompt
 
 OURS, CACHED = "rm_monitor", "rm_monitor, with an empty score cache"
+PADDED, PLAIN, APART = "without packed rows", "without reordered weights", "nothing shared between rows"
 TOLERANCE = 1e-4
 
 
@@ -44,6 +51,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--model", help="folder of a text-pair reward model; without it a random Llama")
     parser.add_argument("--prompts", type=int, default=256)
+    parser.add_argument("--samples", type=int, default=1, help="answers to each prompt (random model only)")
     parser.add_argument("--batches", type=int, nargs="+", default=[8, 32])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="a smoke test: proves nothing")
@@ -65,7 +73,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
             tokenizer = word_tokenizer()
             model = random_judge(Path(folder), tokenizer, small=given.quick)
             scorer = load_scorer(folder, show=False)
-            prompts, completions = _random_rows(given.prompts)
+            prompts, completions = _random_rows(given.prompts, given.samples)
             encode = partial(_chats, tokenizer)
     return _compare(given, model.eval(), scorer, encode, prompts, completions)
 
@@ -77,7 +85,11 @@ def _compare(
     works: dict[str, Callable[[], Any]] = {
         OURS: lambda: scorer.score(prompts, completions).reward,
         CACHED: lambda: cached(scorer, ScoreStore(":memory:")).score(prompts, completions).reward,
+        PADDED: partial(_without, scorer, prompts, completions, InProcessScorer, "padded", "measured"),
+        PLAIN: partial(_without, scorer, prompts, completions, lean, "WORTH_REORDERING", math.inf),
     }
+    if scorer.reader.causal:
+        works[APART] = partial(_without, scorer, prompts, completions, lean, "packs", _apart)
     works |= {name: partial(_peer, model, encode, prompts, completions, b) for name, b in peers.items()}
     scorer.score(prompts[:1], completions[:1])
     _peer(model, encode, prompts[:1], completions[:1], 1)
@@ -100,8 +112,13 @@ def _compare(
         f"scores {apart:.1e}, their standard deviation {np.std(said[OURS]):.2f}"
     )
     in_order = [list(range(i, min(i + 8, len(lengths)))) for i in range(0, len(lengths), 8)]
-    ours = plan(lengths, budget=scorer.batcher.tokens)
-    print(f"padding: {_padding(ours, lengths):.1%}, in batches of 8 {_padding(in_order, lengths):.1%}")
+    sorted_ = plan(lengths, budget=scorer.batcher.tokens)
+    shared = _shared(scorer, prompts, completions)
+    print(
+        f"padding in batches of 8: {_padding(in_order, lengths):.1%}, sorted and within the budget: "
+        f"{_padding(sorted_, lengths):.1%}, packed: none; of the tokens, {shared:.1%} "
+        "are begun alike and computed once"
+    )
     rows = {
         name: {
             "CPU-s": f"{statistics.median(seconds):.2f}",
@@ -114,9 +131,29 @@ def _compare(
     return {"rows": rows, "spent": spent}
 
 
+def _apart(rows: Any, *, budget: int, share: bool) -> Any:
+    return packs(rows, budget=budget, share=False)
+
+
+def _without(scorer: Any, prompts: Any, completions: Any, where: Any, name: str, instead: Any) -> Any:
+    """Scores with one thing switched off."""
+    with mock.patch.object(where, name, instead):
+        return scorer.score(prompts, completions).reward
+
+
 def _padding(batches: list[list[int]], lengths: list[int]) -> float:
     """Padding tokens, as a share of the real ones."""
     return sum(len(batch) * max(lengths[i] for i in batch) for batch in batches) / sum(lengths) - 1
+
+
+def _shared(scorer: Any, prompts: Any, completions: Any) -> float:
+    """Tokens that rows share with others and that are not computed again, as a share of all."""
+    if not scorer.reader.causal:
+        return 0.0
+    rendered = [scorer.formatter.render(p, c.text) for p, c in zip(prompts, completions, strict=True)]
+    rows = [Row(one.ids) for one in rendered]
+    together = [group for pack in packs(rows, budget=scorer.batcher.tokens, share=True) for group in pack]
+    return sum((len(g.rows) - 1) * g.shared for g in together) / sum(len(row.ids) for row in rows)
 
 
 def _peer(model: Any, encode: Any, prompts: Any, completions: Any, batch: int) -> Any:
@@ -141,9 +178,9 @@ def _pairs(tokenizer: Any, prompts: list[Prompt], completions: list[Completion])
     return tokenizer(asked, [c.text for c in completions], padding=True, return_tensors="pt")
 
 
-def _random_rows(n: int) -> tuple[list[Prompt], list[Completion]]:
+def _random_rows(n: int, samples: int) -> tuple[list[Prompt], list[Completion]]:
     """Answers of 4 to 160 words, lognormal with a mean of about 50."""
-    prompts, rng = random_prompts(n), random.Random(7)
+    prompts, rng = [p for p in random_prompts(n) for _ in range(samples)], random.Random(7)
     completions = []
     for prompt in prompts:
         size = min(160, max(4, round(38 * math.exp(0.8 * rng.gauss(0, 1)))))
