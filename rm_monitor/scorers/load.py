@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from rm_monitor.errors import ScorerError
 from rm_monitor.scorers.checkpoint import open_checkpoint
 from rm_monitor.scorers.detect import detect
 from rm_monitor.types import PreferenceScorer, Scale, Scorer
@@ -65,7 +66,8 @@ def load_scorer(
             labelled pairs by ``rm-monitor doctor --pairs``.
         show: Print what was found, to stderr.
         **more: ``deterministic=True`` scores one row a forward; ``idle="cpu"`` keeps the weights in main
-            memory and puts them on the device only while they score; ``chat_template=``, ``input_format=``
+            memory and puts them on the device only while they score, ``idle="unload"`` reads them from
+            their files for each scoring; ``chat_template=``, ``input_format=``
             (``chat``, ``text_pair``, ``plain``) and ``bos=`` (``template``, ``one``, ``none``) set the
             input format; families and servers have their own (docs/reward-models.md).
 
@@ -122,13 +124,28 @@ def _load(source: Any, kind: str | None, options: dict[str, Any]) -> Scorer | Pr
 def _from_files(source: str | Path, kind: str | None, options: dict[str, Any]) -> Scorer | PreferenceScorer:
     checkpoint = open_checkpoint(source, revision=options["revision"])
     family = detect(checkpoint, kind=kind)  # the name of its module, which brings its part of transformers
-    return _placed(_call(f"families.{family}", "build", checkpoint, _options(options)), options)
+
+    def build() -> Any:
+        return _call(f"families.{family}", "build", checkpoint, _options(options))
+
+    return _placed(build(), options, again=build)
 
 
-def _placed(built: Any, options: dict[str, Any]) -> Scorer | PreferenceScorer:
+def _placed(
+    built: Any, options: dict[str, Any], *, again: Callable[[], Any] | None = None
+) -> Scorer | PreferenceScorer:
     """The scorer, its weights where they are to be between two scorings."""
     if options.get("idle") == "cpu":
         built.rest()
+    if options.get("idle") == "unload":
+        if again is None:
+            raise ScorerError("`idle='unload'` reads files again: give the model's folder or id, not a model")
+
+        def load() -> tuple[Any, Mapping[str, str]]:
+            reader = again().reader
+            return reader.model, reader.identity
+
+        built.unload(load)
     scorer: Scorer | PreferenceScorer = built
     return scorer
 

@@ -42,12 +42,13 @@ class Options:
     reference: Any = None
     beta: float = 0.1
     length_normalised: bool = False
-    idle: Literal["device", "cpu"] = "device"
+    idle: Literal["device", "cpu", "unload"] = "device"
 
     def __post_init__(self) -> None:
-        if self.idle not in ("device", "cpu"):
+        if self.idle not in ("device", "cpu", "unload"):
             raise ValueError(
-                f"`idle` is where the weights are between scorings, 'device' or 'cpu', got {self.idle!r}"
+                "`idle` is where the weights are between scorings, 'device', 'cpu' or (nowhere) 'unload', "
+                f"got {self.idle!r}"
             )
         if self.scale not in (None, "logit", "rating", "unit", "unknown"):
             raise ValueError(f"`scale` must be 'logit', 'rating', 'unit' or 'unknown', got {self.scale!r}")

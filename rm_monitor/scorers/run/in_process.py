@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from typing import Any, cast
@@ -19,7 +19,7 @@ from rm_monitor.scorers.run.batching import Batcher, Row
 from rm_monitor.scorers.run.frozen import frozen, library_versions
 from rm_monitor.scorers.run.lean import PackedReader, run_packed, why_not
 from rm_monitor.scorers.run.parts import Head, Reader, Readout
-from rm_monitor.scorers.run.resting import Resting
+from rm_monitor.scorers.run.resting import Resting, Rests, Unloaded
 from rm_monitor.scorers.text.formatting import FLAGS, Formatter, Rendered
 from rm_monitor.types import BoolArray, Completion, FloatArray, Prompt, Scale, Scores
 
@@ -71,7 +71,7 @@ class InProcessScorer:
         self.device = device
         self.temperature = temperature
         self.notes = tuple(notes)
-        self._resting: Resting | None = None
+        self._resting: Rests | None = None
         self._padded: dict[str, str] = {}
 
     @property
@@ -113,6 +113,18 @@ class InProcessScorer:
             ScorerError: If its weights cannot be moved.
         """
         self._resting = self._resting or Resting(self.reader.model)
+
+    def unload(self, load: Callable[[], tuple[Any, Mapping[str, str]]]) -> None:
+        """Keep the weights nowhere from now on, and load them for each scoring; scores stay the same.
+
+        Args:
+            load: The same network and what its numbers depend on, from its files.
+
+        Raises:
+            ScorerError: If its weights cannot be replaced.
+        """
+        _ = self.padded  # tried while the weights are here
+        self._resting = Unloaded(self.reader.model, self.reader.identity, load)
 
     def describe(self) -> Description:
         """What was detected and how inputs are built: the first thing to read when a score looks wrong."""
