@@ -88,7 +88,8 @@ def _compare(
         PADDED: partial(_without, scorer, prompts, completions, InProcessScorer, "padded", "measured"),
         PLAIN: partial(_without, scorer, prompts, completions, lean, "WORTH_REORDERING", math.inf),
     }
-    if scorer.reader.causal:
+    shared = _shared(scorer, prompts, completions)
+    if shared:
         works[APART] = partial(_without, scorer, prompts, completions, lean, "packs", _apart)
     works |= {name: partial(_peer, model, encode, prompts, completions, b) for name, b in peers.items()}
     scorer.score(prompts[:1], completions[:1])
@@ -113,7 +114,6 @@ def _compare(
     )
     in_order = [list(range(i, min(i + 8, len(lengths)))) for i in range(0, len(lengths), 8)]
     sorted_ = plan(lengths, budget=scorer.batcher.tokens)
-    shared = _shared(scorer, prompts, completions)
     print(
         f"padding in batches of 8: {_padding(in_order, lengths):.1%}, sorted and within the budget: "
         f"{_padding(sorted_, lengths):.1%}, packed: none; of the tokens, {shared:.1%} "

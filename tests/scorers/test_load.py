@@ -124,6 +124,7 @@ def test_every_decoder_scores_as_transformers_scores_it_alone(model_type, chatml
             alone = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0, 0].item()
         assert r == pytest.approx(alone, abs=5e-5)
     assert np.std(reward) > 0.05
+    assert bool(scorer.padded) == (model_type in ("mistral", "gemma2", "gemma3_text"))  # they have windows
 
 
 ENCODERS = {
@@ -162,6 +163,7 @@ def test_every_encoder_scores_the_pair_of_prompt_and_answer_as_transformers_does
     reward = scorer.score(*answers(texts)).reward
 
     assert scorer.kind == "text_pair"
+    assert bool(scorer.padded) == (model_type == "deberta-v2")  # its attention is its own
     for text, r in zip(texts, reward, strict=True):
         inputs = tokenizer("What is two plus two?", text, return_tensors="pt")
         if model_type != "bert":
