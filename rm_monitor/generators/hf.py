@@ -147,7 +147,10 @@ def generate_rows(
     ids = torch.tensor([[pad] * (longest - len(r)) + list(r) for r in rows], device=device)
     mask = torch.tensor([[0] * (longest - len(r)) + [1] * len(r) for r in rows], device=device)
     out = model.generate(input_ids=ids, attention_mask=mask, logits_processor=LogitsProcessorList(processors))
-    said: list[list[int]] = out[:, longest:].tolist()
+    given = (
+        1 if getattr(model.config, "is_encoder_decoder", False) else longest
+    )  # a decoder repeats its start alone
+    said: list[list[int]] = out[:, given:].tolist()
     return said
 
 
@@ -161,6 +164,7 @@ def own_settings(model: Any, sampling: Sampling, ends: list[int], pad: int) -> I
         pad_token_id=pad,
         use_cache=True,
         num_beams=1,
+        decoder_start_token_id=_decoder_start(model),
     )
     holders = [m for m in model.modules() if "generation_config" in vars(m)] or [model]
     before = [getattr(m, "generation_config", None) for m in holders]
@@ -171,3 +175,15 @@ def own_settings(model: Any, sampling: Sampling, ends: list[int], pad: int) -> I
     finally:
         for holder, config in zip(holders, before, strict=True):
             holder.generation_config = config
+
+
+def _decoder_start(model: Any) -> int | None:
+    """What the decoder of an encoder-decoder begins with; None for other models."""
+    if not getattr(model.config, "is_encoder_decoder", False):
+        return None
+    for name in ("decoder_start_token_id", "bos_token_id"):
+        for holder in (getattr(model, "generation_config", None), model.config):
+            found: int | None = getattr(holder, name, None)
+            if found is not None:
+                return found
+    return None

@@ -30,7 +30,7 @@ def line(frame: Frame, group: Sequence[EvalPoint], metric: str, kind: str = "ln"
     """Straight from reading to reading: nothing is smoothed. A single reading has no line."""
     if len(group) < 2:
         return ""
-    spots = (frame.at(p.step, p.metrics[metric].value) for p in group)
+    spots = frame.spots([p.step for p in group], [p.metrics[metric].value for p in group])
     return f'<path class="{kind}" d="M{"L".join(f"{x} {y}" for x, y in spots)}"/>'
 
 
@@ -42,8 +42,9 @@ def band(frame: Frame, group: Sequence[EvalPoint], metric: str) -> str:
     if len(ends) == 1:
         step, e = ends[0]
         return f'<path class="whisk" d="M{frame.column(step)} {frame.line(e.low)}V{frame.line(e.high)}"/>'
-    over = [frame.at(step, e.high) for step, e in ends]
-    under = [frame.at(step, e.low) for step, e in reversed(ends)]
+    steps = [step for step, _ in ends]
+    over = frame.spots(steps, [e.high for _, e in ends])
+    under = frame.spots(steps[::-1], [e.low for _, e in reversed(ends)])
     return f'<path class="band" d="M{"L".join(f"{x} {y}" for x, y in [*over, *under])}Z"/>'
 
 

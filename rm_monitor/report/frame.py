@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from rm_monitor import words
 from rm_monitor.types import Estimate
 
@@ -44,11 +46,30 @@ class Frame:
         """Pixels from the top."""
         return _between(value, *self.y, self.bottom, self.top)
 
+    def spots(self, steps: Sequence[float], values: Sequence[float]) -> Iterator[tuple[float, float]]:
+        """`at` of many points, which a long curve has."""
+        return zip(
+            _all_between(steps, *self.x, self.left, self.right),
+            _all_between(values, *self.y, self.bottom, self.top),
+            strict=True,
+        )
+
 
 def _between(value: float, low: float, high: float, a: float, b: float) -> float:
     """A single step or a single value lies in the middle."""
     u = (value - low) / (high - low) if high > low else 0.5
     return round(a + min(max(u, 0.0), 1.0) * (b - a), 1)
+
+
+def _all_between(values: Sequence[float], low: float, high: float, a: float, b: float) -> list[float]:
+    """`_between` of each, to the last digit."""
+    x = np.asarray(values, dtype=np.float64)
+    u = (x - low) / (high - low) if high > low else np.full(x.shape, 0.5)
+    tenths = 10.0 * (a + np.clip(u, 0.0, 1.0) * (b - a))
+    placed: list[float] = (np.rint(tenths) / 10.0).tolist()
+    for i in np.flatnonzero(~(np.abs(tenths - np.floor(tenths) - 0.5) > 1e-6)).tolist():
+        placed[i] = _between(values[i], low, high, a, b)  # a tie in tenths need not be one in decimals
+    return placed
 
 
 def padded(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.distance import cdist
 
 from rm_monitor.stats.multiplier import resampled, signs
 from rm_monitor.stats.paired import Effects, effects, groups
@@ -17,7 +19,7 @@ __all__ = ["BestChoice", "best", "choose", "highest"]
 
 _REPLICATES = 2_000
 _LEVEL = 0.95
-_PART = 200
+_PART = 100
 _EQUAL = 1e-12
 
 
@@ -145,37 +147,44 @@ def _may_be_best(table: Effects, rows: NDArray[np.intp], noise: NDArray[np.float
     """
     value, influence = table.value[rows], table.influence[rows] / max(table.n, 1)
     highest_noise, lowest_noise = noise.max(axis=1), noise.min(axis=1)
+    parts = [np.ascontiguousarray(noise[:, i : i + _PART]) for i in range(0, noise.shape[1], _PART)]
+    reach = 1.001 * np.sqrt(influence.shape[1])  # no signs make more of a contrast (Cauchy-Schwarz); rounding
     keep = np.ones(len(rows), dtype=np.bool_)
-    for s in range(len(rows)):
-        se = np.sqrt(((influence - influence[s]) ** 2).sum(axis=1))
+    for s, se in enumerate(cdist(influence, influence)):
         others = np.flatnonzero(se > _EQUAL)
         if not others.size:
             continue
-        seen = ((value - value[s])[others] / se[others]).max()
+        seen = ((value[others] - value[s]) / se[others]).max()
+        if seen > reach:
+            keep[s] = False
+            continue
         scale = se[others].astype(np.float32)
         able = (
             highest_noise[others] - lowest_noise[s]
         ) / scale >= seen  # rounding keeps order: none is missed
-        keep[s] = _reached(noise[others[able]], noise[s], scale[able], seen)
+        keep[s] = _reached(parts, s, others[able], scale[able, None], seen)
     return keep
 
 
 def _reached(
-    noise: NDArray[np.float32], own: NDArray[np.float32], scale: NDArray[np.float32], seen: float
+    parts: Sequence[NDArray[np.float32]],
+    own: int,
+    others: NDArray[np.intp],
+    scale: NDArray[np.float32],
+    seen: float,
 ) -> bool:
-    """Whether the largest of these contrasts is ``seen`` or more in over 5 % of the replicates.
+    """Whether the largest contrast is ``seen`` or more in over 5 % of the replicates.
 
     A part of the replicates often decides it, and the rest is not looked at.
     """
-    size = len(own)
-    if not len(noise):
-        return False
+    left = size = sum(part.shape[1] for part in parts)
     hits = 0
-    for start in range(0, size, _PART):
-        part = slice(start, start + _PART)
-        chance = ((noise[:, part] - own[part]) / scale[:, None]).max(axis=0)
-        hits += int((chance >= seen).sum())
-        left = max(size - start - _PART, 0)
+    for part in parts if others.size else ():
+        contrasts = part[others]
+        contrasts -= part[own]
+        contrasts /= scale
+        hits += int((contrasts.max(axis=0) >= seen).sum())
+        left -= part.shape[1]
         if hits / size > 1.0 - _LEVEL:
             return True
         if (hits + left) / size <= 1.0 - _LEVEL:

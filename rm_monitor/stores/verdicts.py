@@ -51,11 +51,13 @@ def read_verdict(folder: str | Path, curve: Sequence[EvalPoint]) -> Verdict | No
 
 
 def _name(curve: Sequence[EvalPoint]) -> str:
-    points = [
-        [p.step, p.status, p.segment, p.attempt, {m: p.metrics[m][0] for m in sorted(p.metrics)}]
-        for p in curve
-    ]
-    return hashlib.sha256(json.dumps(_finite(points)).encode()).hexdigest()[:16]
+    points = [[p.step, p.status, p.segment, p.attempt, _values(p)] for p in curve]
+    return hashlib.sha256(json.dumps(points).encode()).hexdigest()[:16]
+
+
+def _values(point: EvalPoint) -> dict[str, float | None]:
+    values = ((m, point.metrics[m].value) for m in sorted(point.metrics))
+    return {m: float(v) if math.isfinite(v) else None for m, v in values}
 
 
 def _verdict(said: Mapping[str, Any]) -> Verdict:

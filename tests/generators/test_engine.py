@@ -17,6 +17,8 @@ VOCABULARY, PAD, END = 150, 0, 1
 GREEDY = Sampling(temperature=0.0, max_new_tokens=14)
 DRAWN = Sampling(temperature=0.7, top_p=0.95, max_new_tokens=14)
 FOUR = Sampling(temperature=1.0, top_p=0.9, max_new_tokens=10, samples_per_prompt=4)
+BRIEF_GREEDY = Sampling(temperature=0.0, max_new_tokens=6)
+BRIEF_FOUR = Sampling(temperature=1.0, top_p=0.9, max_new_tokens=4, samples_per_prompt=4)
 
 COMMON = {"vocab_size": VOCABULARY, "pad_token_id": PAD, "eos_token_id": END, "bos_token_id": None}
 SHAPE = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -52,6 +54,31 @@ OTHERS = {
         )
     ),
 }
+
+
+TINY_EYE = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+TINY_EYE |= {"image_size": 8, "patch_size": 4}
+OTHERS |= {
+    "some layers sliding, Gemma 3": lambda: hf.Gemma3ForCausalLM(
+        hf.Gemma3TextConfig(
+            head_dim=8, sliding_window=6, layer_types=["sliding_attention", "full_attention"], **GROUPED
+        )
+    ),
+    "hybrid": lambda: hf.Lfm2ForCausalLM(
+        hf.Lfm2Config(layer_types=["conv", "full_attention"], block_multiple_of=8, **GROUPED)
+    ),
+    "encoder and decoder": lambda: hf.T5ForConditionalGeneration(
+        hf.T5Config(
+            d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4, decoder_start_token_id=PAD, **COMMON
+        )
+    ),
+    "sees": lambda: hf.LlavaForConditionalGeneration(
+        hf.LlavaConfig(
+            vision_config=hf.CLIPVisionConfig(**TINY_EYE), text_config=hf.LlamaConfig(**GROUPED),
+            image_token_index=VOCABULARY - 1, vision_feature_layer=-1,
+        )
+    ),
+}  # fmt: skip
 
 
 class Numbers:
@@ -161,17 +188,22 @@ def test_drafts_change_no_token_whatever_they_are_worth(model, sampling):
     assert said(answers(engine, model, sampling)) == fresh
 
 
-def test_width_and_order_change_no_token():
-    model = make(FAMILIES["Llama"])
-    prompts = numbers(9)
-    expected = {c.prompt_id: c.text for c in answers(EngineGenerator(), model, DRAWN, prompts)}
-    for memory in (1, 100_000):
-        engine = EngineGenerator(memory=memory)
-        found = answers(engine, model, DRAWN, prompts[::-1])
-        assert {c.prompt_id: c.text for c in found} == expected
-        assert [c.prompt_id for c in found] == [p.id for p in prompts[::-1]]
-    for prompt in prompts[:3]:
-        assert answers(EngineGenerator(), model, DRAWN, [prompt])[0].text == expected[prompt.id]
+@pytest.mark.parametrize("sampling", [BRIEF_GREEDY, BRIEF_FOUR], ids=["greedy", "four samples"])
+def test_no_width_and_no_order_changes_a_token(model, sampling):
+    """From one row at a time to all, without drafts and with them."""
+    prompts = numbers(5 if sampling.samples_per_prompt == 1 else 3)
+    expected = {(c.prompt_id, c.sample): c.text for c in answers(HFGenerator(), model, sampling, prompts)}
+    steps = []
+    for memory in (1, 18_000, None):
+        engine = EngineGenerator(memory=memory, drafts=2)
+        for asked in (prompts[::-1], prompts[2:] + prompts[:2]):  # the second time there are drafts
+            found = answers(engine, model, sampling, asked)
+            assert_served(engine)
+            assert {(c.prompt_id, c.sample): c.text for c in found} == expected
+            assert [c.prompt_id for c in found[:: sampling.samples_per_prompt]] == [p.id for p in asked]
+            steps.append(engine.facts.steps)
+        assert engine.facts.accepted > 0
+    assert steps[0] > steps[2] > steps[4]  # fewer rows at once take more steps
 
 
 def test_prompts_longer_than_a_chunk_and_answers_longer_than_the_headroom_are_right():
@@ -227,6 +259,21 @@ def test_other_architectures_are_answered_by_transformers_and_it_is_said_once(ki
     assert said(first) == said(again) == said(answers(HFGenerator(), model, DRAWN))
     assert engine.facts is None
     assert len([r for r in caplog.records if "transformers' own generate" in r.message]) == 1
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_other_architectures_say_greedily_what_generate_says_of_each_prompt_alone(kind):
+    """`generate` as a user calls it, with nothing of ours."""
+    model = make(OTHERS[kind])
+    start = model.config.decoder_start_token_id if model.config.is_encoder_decoder else None
+    plain = GenerationConfig(
+        do_sample=False, max_new_tokens=14, eos_token_id=END, pad_token_id=PAD, decoder_start_token_id=start
+    )
+    for prompt, completion in zip(numbers(), answers(load_generator(), model, GREEDY), strict=True):
+        ids = torch.tensor([Numbers()(prompt.text)["input_ids"]])
+        alone = model.generate(ids, attention_mask=torch.ones_like(ids), generation_config=plain)
+        tokens = alone[0, 1 if model.config.is_encoder_decoder else ids.shape[1] :].tolist()
+        assert completion.text == " ".join(map(str, tokens))
 
 
 class TwoFaced(hf.LlamaForCausalLM):

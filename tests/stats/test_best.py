@@ -115,3 +115,27 @@ def test_a_choice_from_nothing_is_refused():
         best(np.zeros((3, 5)), ties=np.zeros(2))
     with pytest.raises(ValueError, match="one row an evaluation"):
         best(np.zeros(5))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_ties_are_those_of_the_definition_written_out(seed):
+    """Max-T over all replicates and all pairs, no short cut."""
+    from rm_monitor.stats.multiplier import signs
+
+    rng = np.random.default_rng(seed)
+    t, n = 25, int(rng.choice([8, 40, 120]))
+    scores = run(rng.normal(size=t) * [0.05, 0.3, 1.5][seed % 3], n=n, seed=seed)
+    scores[5] = scores[4]
+    mean = scores.mean(axis=1)
+    influence = (scores - mean[:, None]) / n
+    noise = influence.astype(np.float32) @ signs(0, n, 2_000).astype(np.float32)
+    tied = []
+    for s in range(t):
+        se = np.sqrt(((influence - influence[s]) ** 2).sum(axis=1))
+        other = se > 1e-12
+        seen = ((mean[other] - mean[s]) / se[other]).max()
+        chance = ((noise[other] - noise[s]) / se[other, None]).max(axis=0)
+        if (chance >= seen).mean() > 0.05:
+            tied.append(s)
+    choice = best(scores, pool=False)
+    assert sorted({choice.index, *choice.tied}) == sorted({choice.index, *tied})
