@@ -37,6 +37,8 @@ class Policy(LlamaForCausalLM):
             use_cache=use_cache,
             **others,
         )
+        if position_ids is None:  # whole rows without a cache
+            position_ids = torch.arange(input_ids.shape[1], device=input_ids.device)[None]
         ids, places = input_ids, position_ids.expand_as(input_ids)
         if isinstance(logits_to_keep, torch.Tensor):
             ids, places = ids[:, logits_to_keep], places[:, logits_to_keep]

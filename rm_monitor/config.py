@@ -46,6 +46,7 @@ class MonitorConfig:
     generator: str | dict[str, Any] | None = None
     confirm_on_warn: str | None = None
     max_overhead: float | None = None
+    early_stop: str | None = None
     sharded_weights: str = "gather"
 
     @classmethod

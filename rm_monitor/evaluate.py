@@ -161,27 +161,26 @@ def per_prompt(table: Table) -> Mapping[str, FloatArray]:
     return {name: mean(array) for name, array in table.values.items()}  # plain: it is sent to other ranks
 
 
-def summarise(values: Mapping[str, FloatArray], prompts: Sequence[Prompt]) -> dict[str, Estimate]:
+def summarise(
+    values: Mapping[str, FloatArray], prompts: Sequence[Prompt], *, level: float = 0.95
+) -> dict[str, Estimate]:
     """Every metric as a mean over prompts with its interval, and the headline ones for each tag."""
     labels = clusters(prompts)
-    metrics = {name: _estimate(name, x, labels) for name, x in values.items()}
+    metrics = {name: _estimate(name, x, labels, level) for name, x in values.items()}
     tags = sorted({tag for prompt in prompts for tag in prompt.tags})
     for tag in tags:
         rows = np.array([tag in prompt.tags for prompt in prompts])
         for name in _TAGGED:
             if name in values:
                 part = labels[rows] if labels is not None else None
-                metrics[f"{name}@{tag}"] = _estimate(name, values[name][rows], part)
+                metrics[f"{name}@{tag}"] = _estimate(name, values[name][rows], part, level)
     return metrics
 
 
-def _estimate(name: str, x: FloatArray, labels: NDArray[np.str_] | None) -> Estimate:
+def _estimate(name: str, x: FloatArray, labels: NDArray[np.str_] | None, level: float) -> Estimate:
     kind = base_name(name)
-    if kind in _RATES:
-        return stats.rate(x, clusters=labels)
-    if kind in _SHARES:
-        return stats.share(x, clusters=labels)
-    return stats.mean(x, clusters=labels)
+    interval = stats.rate if kind in _RATES else stats.share if kind in _SHARES else stats.mean
+    return interval(x, level=level, clusters=labels)
 
 
 def clusters(prompts: Sequence[Prompt]) -> NDArray[np.str_] | None:
@@ -224,6 +223,8 @@ def point(
     attempt: int = 0,
     measured: Mapping[str, float] | None = None,
     weights: str = "",
+    level: float = 0.95,
+    stopped: str = "",
 ) -> EvalPoint:
     """A measurement as a point on the curve; without a table, or with too few values, as a gap.
 
@@ -239,6 +240,8 @@ def point(
         attempt: Number of the process.
         measured: Seconds, tokens and the like.
         weights: Name of the weights that answered; empty: unknown.
+        level: Of every interval by itself: higher where the evaluation could have ended earlier.
+        stopped: Why it ended before all prompts were answered; empty: it did not.
     """
     base = EvalPoint(
         step=step, segment=segment, measured=dict(measured or {}), attempt=attempt, weights=weights
@@ -251,9 +254,11 @@ def point(
     status, reason = status_of(values.get(metric), None if expected is None else ~np.isnan(expected))
     if status == "failed":
         return replace(base, status=status, reason=reason)
+    if stopped:
+        status, reason = "partial", stopped
     return replace(
         base,
-        metrics=summarise(values, prompts),
+        metrics=summarise(values, prompts, level=level),
         values=values,
         prompt_ids=table.prompt_ids,
         status=status,

@@ -18,6 +18,7 @@ from typing import Any
 
 from rm_monitor import contamination, evaluate, words
 from rm_monitor.contamination import Contamination
+from rm_monitor.early_stop import Rival
 from rm_monitor.fresh import FreshAnswers
 from rm_monitor.length_control import LengthControl, length_control
 from rm_monitor.manifest import segment_id
@@ -168,7 +169,7 @@ class Logbook:
         try:
             self._name_segment()
             point = self._point(step, measured)
-            point = self._at_equal_length(point)
+            point = point if measured.stopped else self._at_equal_length(point)
         except Exception as problem:
             error, table = problem, None
             point = self._point(step, Measured(table=None, error=problem, facts=measured.facts))
@@ -199,6 +200,21 @@ class Logbook:
                 table = self._history.table(point.step)
                 facts = {"same_weights_as": float(point.step), "seconds": time.monotonic() - began}
                 return None if table is None else Measured(table=table, facts=facts, weights=weights)
+        return None
+
+    @property
+    def rival(self) -> Rival | None:
+        """What a checkpoint must be as good as to be worth all prompts; None: it is worth them anyhow.
+
+        The alarm needs whole evaluations until it has been raised twice in a row, and the best does until one
+        is decisively behind it. After that nothing hangs on a checkpoint that is.
+        """
+        verdict, metric = self.verdict, self.rules.metric
+        if verdict.state != "degraded" or verdict.consecutive < 2 or verdict.best is None:
+            return None
+        for point in self.points:
+            if (point.step, point.segment, point.status) == (verdict.best.step, self.segment, "ok"):
+                return Rival(step=point.step, metric=metric, values=point.values[metric])
         return None
 
     @property
@@ -311,6 +327,8 @@ class Logbook:
             attempt=self._attempt,
             measured={**measured.facts, **self._watch.facts(step, self.points)},
             weights=measured.weights,
+            level=measured.level,
+            stopped=measured.stopped,
         )
 
     def _at_equal_length(self, point: EvalPoint) -> EvalPoint:

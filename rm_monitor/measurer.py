@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from rm_monitor.early_stop import Duel
 from rm_monitor.errors import GenerationError, RanksLostError, UnsupportedSetupError
 from rm_monitor.manifest import manifest
 from rm_monitor.panel import Panel
@@ -43,8 +44,11 @@ class Measured:
         error: Why it failed.
         skipped: Why it was left out on purpose; empty when it was not.
         facts: ``seconds``, ``seconds_generate``, ``seconds_score``, ``tokens``, ``tokens_per_second``;
-            ``same_weights_as``: the step whose numbers these are.
+            ``same_weights_as``: the step whose numbers these are; ``early_stop``: the share of the prompts
+            that was answered, where fewer than all might have been.
         weights: Name of the weights that answered; empty: unknown.
+        level: Of every interval by itself.
+        stopped: Why not all prompts were answered; empty: all were.
     """
 
     table: Table | None
@@ -52,6 +56,8 @@ class Measured:
     skipped: str = ""
     facts: Mapping[str, float] = field(default_factory=dict)
     weights: str = ""
+    level: float = 0.95
+    stopped: str = ""
 
 
 _Answers: TypeAlias = list[tuple[int, list[Completion]]]  # with the number of the prompt they answer
@@ -162,8 +168,14 @@ class Measurer:
 
         return fingerprint(model, tokenizer)
 
-    def measure(self, model: Any, tokenizer: Any, *, step: int) -> Measured:
+    def measure(self, model: Any, tokenizer: Any, *, step: int, duel: Duel | None = None) -> Measured:
         """Answer and score; what goes wrong is in the result, not raised.
+
+        Args:
+            model: The model as it stands.
+            tokenizer: Its tokenizer.
+            step: Optimizer step.
+            duel: How it may end early; None: all prompts are answered at once.
 
         Raises:
             UnsupportedSetupError: If this model cannot answer safely.
@@ -176,6 +188,8 @@ class Measurer:
         table: Table | None = None
         error: Exception | None = None
         try:
+            if duel is not None:
+                return self._in_blocks(model, tokenizer, step, duel)
             completions = self._answer(self.prompts, model, tokenizer, step)
             facts["seconds_generate"] = time.monotonic() - began
             if self.ranks.is_first:
@@ -187,6 +201,32 @@ class Measurer:
             error = problem
         facts["seconds"] = time.monotonic() - began
         return Measured(table=table, error=error, facts=facts)
+
+    def _in_blocks(self, model: Any, tokenizer: Any, step: int, duel: Duel) -> Measured:
+        """Answer and score block by block; one process only."""
+        from rm_monitor.undisturbed import undisturbed  # noqa: PLC0415  needs torch
+
+        facts = {"seconds_generate": 0.0, "seconds_score": 0.0}
+        asked = tuple(self.prompts)
+
+        def answer(rows: Sequence[int]) -> list[list[Completion]]:
+            with _timed(facts, "seconds_generate"):
+                return self._answer(self.prompts.only([asked[i] for i in rows]), model, tokenizer, step)
+
+        def score(
+            rows: Sequence[int], completions: Sequence[Sequence[Completion]]
+        ) -> Mapping[str, FloatArray]:
+            with _timed(facts, "seconds_score"), undisturbed(model, tokenizer):
+                panel, references = self.panel.part(rows, self.references)
+                return panel.values(completions, references)
+
+        answers, level, stopped = duel.run(asked, self.sampling.samples_per_prompt, answer, score)
+        facts |= {
+            "seconds": facts["seconds_generate"] + facts["seconds_score"],
+            "early_stop": answers.n / len(asked),
+            "tokens": float(answers.tokens),
+        }
+        return Measured(table=answers.table(), facts=facts, level=level, stopped=stopped)
 
     def rewards(self, prompts: PromptSet, model: Any, tokenizer: Any, *, step: int) -> Measured:
         """Answer other prompts and score them by the primary judge: its table holds ``reward`` alone."""
@@ -344,6 +384,15 @@ class Measurer:
             self._unkept = None
         except OSError as problem:
             log.warning("rm_monitor: the references could not be written yet: %s", problem)
+
+
+@contextmanager
+def _timed(facts: dict[str, float], name: str) -> Iterator[None]:
+    began = time.monotonic()
+    try:
+        yield
+    finally:
+        facts[name] += time.monotonic() - began
 
 
 def _by_rank(errors: Mapping[int, str]) -> str:

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rm_monitor import evaluate, inputs, stats, words
-from rm_monitor.budget import Budget
 from rm_monitor.config import MonitorConfig
 from rm_monitor.errors import RanksLostError, RMMonitorError
 from rm_monitor.fresh import FreshAnswers, check_fresh
@@ -106,6 +105,9 @@ class RewardMonitor:
             each new best and at the first two warnings of a run.
         max_overhead: Share of the training time that evaluations may take, such as 0.1; one that would take
             more is moved to the step at which it fits, loudly. None: no limit.
+        early_stop: ``"decisive"``: once the alarm stands, a checkpoint that is decisively worse than the best
+            is not asked all prompts: shown with its ``n`` and an interval that holds, never best, no evidence
+            for the alarm (``docs/design/less-work.md``). One process only. None: evaluations are whole.
         sharded_weights: For FSDP and ZeRO-3. ``gather``: every rank has whole weights while it answers;
         ``keep``:
             the sharded model answers, slower, and a rank that fails ends the job.
@@ -147,6 +149,7 @@ class RewardMonitor:
         kl: Any = None,
         confirm_on_warn: Any = None,
         max_overhead: float | None = None,
+        early_stop: str | None = None,
         sharded_weights: str = "gather",
     ) -> None:
         given = inputs.check(reward_model, prompts, references, metric=metric, on_error=on_error)
@@ -154,7 +157,10 @@ class RewardMonitor:
             raise ValueError(f"`keep_best` is how many candidates stay on disk, at least 1, got {keep_best}")
         if sharded_weights not in ("gather", "keep"):
             raise ValueError(f"`sharded_weights` must be 'gather' or 'keep', got {sharded_weights!r}")
-        budget = Budget(max_overhead)
+        self.schedule = every if isinstance(every, Schedule) else Schedule(every=every)
+        self._complain = Complaints()
+        saving: dict[str, Any] = {"max_overhead": max_overhead, "early_stop": early_stop, "seed": seed}
+        self._planner = Planner(given.prompts, self.schedule, self._complain, **saving)
         panel: Panel | None = None
         if inputs.is_first_process():
             with _quietly():
@@ -163,7 +169,6 @@ class RewardMonitor:
             metric = panel.headline(metric)
         self.prompts = given.prompts
         self.sampling = sampling or Sampling()
-        self.schedule = every if isinstance(every, Schedule) else Schedule(every=every)
         self.output_dir = None if output_dir is None else Path(output_dir)
         self.metric = metric
         self.on_error = on_error
@@ -209,8 +214,6 @@ class RewardMonitor:
             judge = given.scorers[panel.primary]
             self._watch = Watch(judge, panel.scorers[panel.primary], training_reward)
         self._given_sinks = None if report_to is None else load_sinks(report_to)
-        self._complain = Complaints()
-        self._planner = Planner(self._measurer, self.schedule, budget, self._complain)
         self._logbook: Logbook | None = None  # rank 0 has one from `start` on
         self._curve: list[EvalPoint] = []  # the other ranks' copies of what rank 0 decided
         self._verdict = Verdict()
@@ -348,14 +351,12 @@ class RewardMonitor:
         if fresh is not None:
             where["answer_fresh"] = lambda: self._measurer.rewards(fresh, model, tokenizer, step=step)
         try:
-            plan = _LOST
-            if not self._lost:
-                book = self._logbook
-                plan = self._planner.decide(step, book, model, tokenizer, whatever_it_costs=whatever_it_costs)
+            now: dict[str, Any] = {"model": model, "tokenizer": tokenizer, "always": whatever_it_costs}
+            plan = _LOST if self._lost else self._planner.decide(step, self._logbook, self._measurer, **now)
             if plan.skipped:
                 return self.record(Measured(table=None, skipped=plan.skipped), step=step, **where)
             with self._planner.budget.spending(step) as spending:
-                measured = plan.known or self.measure(model, tokenizer, step=step)
+                measured = plan.known or self._measurer.measure(model, tokenizer, step=step, duel=plan.duel)
                 point = self.record(replace(measured, weights=plan.weights), step=step, **where)
                 spending.whole = point.status == "ok" and plan.known is None
             return point
@@ -522,6 +523,7 @@ class RewardMonitor:
             self.output_dir = Path(default_output_dir)
         folder = self.folder
         self._ranks = Ranks.current()
+        self._planner.check(self._ranks)
         self._measurer.start(self._ranks, folder)
         self._rules = replace(self._rules, horizon=self._rules.horizon or horizon)
         opened: _Opened | None = None

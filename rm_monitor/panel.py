@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -49,6 +50,7 @@ class Panel:
         self.prompts = tuple(prompts)
         self.temperature = temperature
         self._reference_rewards: dict[tuple[str, str], tuple[ReferenceSet, FloatArray]] = {}
+        self._all_references: dict[tuple[str, str], FloatArray] = {}  # where these are a part of them
 
     @property
     def primary(self) -> str:
@@ -133,6 +135,20 @@ class Panel:
         self._reference_rewards[name, references.name] = (references, reward)
         return reward
 
+    def part(
+        self, rows: Sequence[int], references: Sequence[ReferenceSet]
+    ) -> tuple[Panel, list[ReferenceSet]]:
+        """The same judges over some of the prompts, and the references of those, not scored again."""
+        panel = Panel(self.scorers, [self.prompts[i] for i in rows], temperature=self.temperature)
+        parts = [replace(r, completions=tuple(r.completions[i] for i in rows)) for r in references]
+        for name, scorer in self.scorers.items():
+            for whole, part in zip(references, parts, strict=True):
+                if not isinstance(scorer, PreferenceScorer):
+                    reward = self.reference_rewards(name, whole)[list(rows)]
+                    panel._reference_rewards[name, part.name] = (part, reward)
+                    panel._all_references[name, part.name] = self.reference_rewards(name, whole)
+        return panel, parts
+
     def expected(self, references: Sequence[ReferenceSet]) -> FloatArray | None:
         """``(n,)`` rewards of the first reference set by the primary scorer; None for a preference model."""
         if not references or isinstance(self.scorers[self.primary], PreferenceScorer):
@@ -167,7 +183,9 @@ class Panel:
                 noise=float(getattr(scorer, "noise", 0.0)),
             )
             if i == 0:
-                compared["above_references"] = tells.above(reward, fixed)
+                compared["above_references"] = tells.above(
+                    reward, self._all_references.get((name, reference.name), fixed)
+                )
             evaluate.merge(values, compared, prefix, "" if i == 0 else reference.name)
 
     def _prefer(

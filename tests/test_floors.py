@@ -24,6 +24,7 @@ FLOORS = [
     },
     {
         "config",
+        "early_stop",
         "doctor",
         "fresh",
         "initial",
@@ -58,6 +59,7 @@ LIGHT = {
         "fresh",
         "confirmation",
         "config",
+        "early_stop",
         "initial",
         "manifest",
         "panel",

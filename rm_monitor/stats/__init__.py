@@ -17,6 +17,7 @@ from rm_monitor.stats.look import MIN_UNITS, Look
 from rm_monitor.stats.memory import Memory
 from rm_monitor.stats.pool import pool_scores, pool_temperature
 from rm_monitor.stats.retest import Retest, retest
+from rm_monitor.stats.sequential import repeated_levels
 from rm_monitor.stats.simultaneous import changes
 from rm_monitor.stats.standing import Standing
 
@@ -48,6 +49,7 @@ __all__ = [
     "pool_temperature",
     "rate",
     "reliability",
+    "repeated_levels",
     "retest",
     "share",
     "smallest_visible_drop",
