@@ -65,7 +65,7 @@ class Unloaded:
     """A network whose weights are read from their files for each scoring, and let go after it.
 
     At rest its parameters keep shape and dtype and hold nan, which takes no memory. Coming to work costs
-    loading the model and naming its weights again, about 2 s for each gigabyte: if they have another name,
+    loading the model and naming its weights again, about 1.3 CPU-s a gigabyte: if they have another name,
     the files were changed, and a score would be another model's.
 
     Args:
