@@ -20,7 +20,9 @@ pytestmark = [pytest.mark.distributed, pytest.mark.xdist_group("distributed")]
 @pytest.fixture(scope="module")
 def two(tmp_path_factory, tiny_policy_dir):
     out = tmp_path_factory.mktemp("two")
-    return launch(tiny_policy_dir, out, [*WITHOUT, *TRAINED, *ANSWERS, "steer", "mishaps", "engine"], ranks=2)
+    return launch(
+        tiny_policy_dir, out, [*WITHOUT, *TRAINED, *ANSWERS, "steer", "mishaps", "engine", "savings"], ranks=2
+    )
 
 
 @pytest.mark.parametrize("cell", TRAINED)
@@ -80,3 +82,11 @@ def test_a_mishap_on_one_rank_is_named_on_all_and_nobody_hangs(two, mishap):
     assert two[0]["mishaps"][mishap] == two[1]["mishaps"][mishap]
     assert two[0]["mishaps"][mishap].startswith("GenerationError: rank 1:")
     assert [found["mishaps"]["after"] for found in two] == ["ok", "ok"]
+
+
+def test_every_rank_moves_and_reuses_an_evaluation_when_rank_0_does_whatever_its_own_clock_says(two):
+    first, second = (found["savings"] for found in two)
+    assert first == second
+    assert first["judged"] == [0, 5, 9, 13, 14]
+    assert first["calls"] == [3, 4]
+    assert first["same"]

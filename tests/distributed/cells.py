@@ -24,6 +24,7 @@ import torch.distributed as dist
 from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainerCallback
 
 from rm_monitor import RewardMonitor, RewardMonitorCallback, Sampling
+from rm_monitor.budget import Budget
 from rm_monitor.generators.hf import HFGenerator
 from rm_monitor.sharded import describe
 from tests.distributed.trl_cells import TRL, trl_trainer
@@ -380,11 +381,43 @@ def mishaps(policy, out):
     return found
 
 
+class Slow(HFGenerator):
+    """Takes 5 s, on a clock that only rank 0 believes in."""
+
+    now, calls = 0.0, 0
+
+    def generate(self, prompts, sampling, **options):
+        self.now, self.calls = self.now + 5, self.calls + 1
+        return super().generate(prompts, sampling, **options)
+
+
+def savings(policy, out):
+    """Rank 0's clock moves evaluations, and rank 0 knows weights again; every rank does as it says."""
+    tokenizer = AutoTokenizer.from_pretrained(policy)
+    model = AutoModelForCausalLM.from_pretrained(policy)
+    slow = Slow(batch_size=4)
+    monitor = monitor_for("fine", out, slow)
+    monitor._planner.budget = Budget(0.4, clock=lambda: slow.now if rank_here() == 0 else 0.0)
+    for step in range(13):
+        monitor.step(step, model, tokenizer)
+        with torch.no_grad():
+            next(model.parameters()).add_(1e-3)
+        slow.now += 3
+    trained = slow.calls
+    monitor.evaluate(model, tokenizer, step=13, whatever_it_costs=True)
+    monitor.evaluate(model, tokenizer, step=14)
+    return {
+        "judged": [p.step for p in monitor.curve if p.status == "ok"],
+        "calls": [trained, slow.calls],
+        "same": monitor.curve[-1].metrics == monitor.curve[-2].metrics,
+    }
+
+
 def broken(*args, **kwargs):
     raise RuntimeError("this rank cannot look into its model")
 
 
-OTHERS = {"answers": answers, "steer": steer, "mishaps": mishaps, "engine": engine}
+OTHERS = {"answers": answers, "steer": steer, "mishaps": mishaps, "engine": engine, "savings": savings}
 
 
 def main(policy, out, *names):
