@@ -71,3 +71,20 @@ def test_mixed_precision_inside_a_forward_is_left_to_torch():
     with torch.no_grad(), packed_linears(model, MANY) as count, torch.autocast("cpu", torch.bfloat16):
         assert count == 2  # accelerate's autocast begins inside the model's forward, after packing
         assert model(x).dtype == torch.bfloat16
+
+
+def test_under_mixed_precision_nothing_is_packed_that_nobody_reads(monkeypatch):
+    model, packed = network(), []
+    reorder = torch.ops.mkldnn._reorder_linear_weight
+    monkeypatch.setattr(torch.ops.mkldnn, "_reorder_linear_weight", lambda w: packed.append(w) or reorder(w))
+    x = torch.randn(3, 40)
+    with torch.no_grad(), packed_linears(model, MANY):
+        assert len(packed) == 1  # to see whether it works at all
+        with torch.autocast("cpu", torch.bfloat16):
+            found = model(x)
+        assert len(packed) == 1
+        model(x)
+        model(x)
+        assert len(packed) == 3
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(found, model(x))

@@ -70,13 +70,16 @@ def _works(linear: Any) -> bool:
 
 
 def _packed(linear: Any) -> Callable[[Tensor], Tensor]:
-    weight = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach())
+    weight: Tensor | None = None  # made when it is first read: under mixed precision it never is
     bias = None if linear.bias is None else linear.bias.detach()
     plain = nn.functional.linear
 
     def forward(x: Tensor) -> Tensor:
+        nonlocal weight
         if x.numel() == 0 or x.dtype != linear.weight.dtype or torch.is_autocast_enabled("cpu"):
             return plain(x, linear.weight, linear.bias)
+        if weight is None:
+            weight = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach())
         out: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
         return out
 
