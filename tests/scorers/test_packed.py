@@ -1,5 +1,7 @@
 """Packed rows: the scores of transformers' own forward of each row alone, for less work, and no trace."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -98,6 +100,14 @@ def test_nothing_of_it_is_left_in_the_model_even_when_a_forward_fails(llama_rm, 
     assert scorer.reader.model.config._attn_implementation == attention == "sdpa"
     assert [dict(vars(m)) for m in scorer.reader.model.modules()] == before
     np.testing.assert_array_equal(scorer.score(*rows).reward, expected)
+
+
+def test_threads_that_score_with_one_model_wait_for_each_other(llama_rm):
+    scorer, rows = load_scorer(llama_rm, show=False), samples()
+    expected = scorer.score(*rows).reward
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(lambda _: scorer.score(*rows).reward, range(12)):
+            np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("model_type", ["mistral", "gemma2", "gemma3_text"])

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import cached_property
+from threading import RLock
 from typing import Any, cast
 
 import numpy as np
@@ -26,6 +27,9 @@ from rm_monitor.types import BoolArray, Completion, FloatArray, Prompt, Scale, S
 __all__ = ["SCHEMA", "InProcessScorer", "check_rows", "digest", "row_key"]
 
 log = logging.getLogger("rm_monitor")
+
+# Scoring hangs things into a model and takes them out again, and two scorers may share a model.
+_one_at_a_time = RLock()
 
 SCHEMA = 1  # raised when our own formatting or pooling changes a score: old cached scores must then miss
 
@@ -152,13 +156,14 @@ class InProcessScorer:
         """
         if self.batcher.single:
             return "scores are to repeat to the last bit"
-        place = str(self.device)
-        if place not in self._padded:
-            with self._working():
-                reason = why_not(self.reader, self._trial(), self.batcher, self.device)
-            self._padded[place] = reason
-            log.debug("%s: %s", self.name, f"padded batches: {reason}" if reason else "packed rows")
-        return self._padded[place] or why_not_packed(self.reader.model)  # hooks may have come since
+        with _one_at_a_time:
+            place = str(self.device)
+            if place not in self._padded:
+                with self._working():
+                    reason = why_not(self.reader, self._trial(), self.batcher, self.device)
+                self._padded[place] = reason
+                log.debug("%s: %s", self.name, f"padded batches: {reason}" if reason else "packed rows")
+            return self._padded[place] or why_not_packed(self.reader.model)  # hooks may have come since
 
     def _trial(self) -> list[Row]:
         """Inputs of which some begin alike and some do not."""
@@ -231,14 +236,15 @@ class InProcessScorer:
         return Scores(reward=reward, attributes=attributes, flags=flags)
 
     def _run(self, rows: list[Row], batcher: Batcher, many: bool = False) -> Readout:
-        packed = not (batcher.single or self.padded)
-        with self._working():
-            if packed:
-                reader = cast(PackedReader, self.reader)  # or it would be padded
-                read = run_packed(reader, rows, batcher, device=self.device, many=many)
-            else:
-                read = batcher.run(rows, self.reader, device=self.device)
-            return self.head(read.to(self.device))
+        with _one_at_a_time:
+            packed = not (batcher.single or self.padded)
+            with self._working():
+                if packed:
+                    reader = cast(PackedReader, self.reader)  # or it would be padded
+                    read = run_packed(reader, rows, batcher, device=self.device, many=many)
+                else:
+                    read = batcher.run(rows, self.reader, device=self.device)
+                return self.head(read.to(self.device))
 
     @contextmanager
     def _working(self) -> Iterator[None]:
