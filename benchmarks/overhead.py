@@ -18,10 +18,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from benchmarks.paired import cpu, machine
+from benchmarks.workload import random_policy
 from rm_monitor import RewardMonitor, RewardMonitorCallback
+from rm_monitor.same_weights import fingerprint
 from rm_monitor.stores.scores import ScoreStore
 
 STEP_SECONDS, LOOK_UP_SECONDS = 20e-6, 0.2
@@ -43,6 +46,7 @@ def main(arguments: list[str] | None = None) -> dict[str, list[float]]:
         hits, misses = _look_ups(Path(folder), given.kept, given.look_ups, given.rounds)
     for name, seconds in steps.items():
         print(f"{name}: {_said([s * 1e6 for s in seconds])} microseconds")
+    _names(quick=given.quick, rounds=given.rounds)
     for name, seconds in (("known", hits), ("unknown", misses)):
         print(f"{given.look_ups:,} {name} of {given.kept:,} scores: {_said(seconds)} s", flush=True)
     return steps | {"known": hits, "unknown": misses}
@@ -68,6 +72,15 @@ def _steps(folder: Path, rounds: int) -> dict[str, list[float]]:
         assert not monitor.curve, "a step was due"
         monitor.close()
     return found
+
+
+def _names(*, quick: bool, rounds: int) -> None:
+    """Naming the weights, once an evaluation: bytes read a CPU-second."""
+    torch.set_num_threads(1)
+    policy = random_policy(small=quick)
+    size = sum(p.numel() * p.element_size() for p in policy.parameters())
+    seconds = [cpu(lambda: fingerprint(policy))[0] for _ in range(rounds + 1)][1:]
+    print(f"naming weights of {size / 1e6:.1f} MB: {_said([1e3 * s for s in seconds])} ms", flush=True)
 
 
 def _one_round(callback: RewardMonitorCallback, args: Any, state: Any) -> Callable[[], None]:
