@@ -3,7 +3,7 @@
     python -m benchmarks.early_stop            simulated evaluations and the price of blocks
     python -m benchmarks.early_stop --quick    a smoke test: proves nothing
 
-Simulated: win probabilities with a logistic-normal spread of 1.5 over prompts, 256 prompts, 8 looks; two
+Simulated: win probabilities with a logistic-normal spread of 1.5 over prompts, 256 prompts; two
 checkpoints share their prompts' difficulty (correlation .6). Seeds are fixed. Exit 1 if an interval covers
 less than it says, or a checkpoint that is as good as the best is called worse more often than in 2.5 of 100.
 """
@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from typing import Any
 
 import numpy as np
 from scipy.optimize import brentq
@@ -37,8 +36,10 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     runs = 20 if given.quick else given.runs
     prompts = [Prompt(id=str(i), messages=()) for i in range(PROMPTS)]
-    looks = Looks.plan(prompts, seed=0)
-    missed = [*_against_a_half(looks, runs), *_against_the_best(looks, prompts, runs)]
+    eight, ours = Looks.plan(prompts, seed=0, looks=8), Looks.plan(prompts, seed=0)
+    missed = _against_a_half(eight, runs)
+    for looks in (eight, ours):
+        missed += _against_the_best(looks, prompts, runs)
     if not given.no_price:
         _price(quick=given.quick)
     print("\nall targets reached" if not missed else "\nmissed: " + "; ".join(missed))
@@ -47,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _against_a_half(looks: Looks, runs: int) -> list[str]:
     """The textbook question, two-sided at 5 %: is the mean another than one half?"""
-    print("\n## Is the win probability another than .5? (two-sided, 5 %)")
+    print(f"\n## Is the win probability another than .5? Two-sided, 5 %, {len(looks.blocks)} looks")
     print("| true mean | prompts saved | decided | decided by all at once | interval at the stop covers |")
     print("|---|---|---|---|---|")
     missed = []
@@ -78,7 +79,7 @@ def _against_a_half(looks: Looks, runs: int) -> list[str]:
 
 def _against_the_best(looks: Looks, prompts: list[Prompt], runs: int) -> list[str]:
     """The monitor's question, on the same prompts: is the checkpoint worse than the best?"""
-    print("\n## Is the checkpoint worse than the best (.65), on the same prompts?")
+    print(f"\n## Is the checkpoint worse than the best (.65), on the same prompts? {len(looks.blocks)} looks")
     print(
         "| true fall | prompts saved | stopped | whole and worse | its interval covers "
         "| a plain 95 % interval at the stop covers |"
@@ -143,31 +144,33 @@ def _price(*, quick: bool) -> None:
     from rm_monitor.generators.engine import EngineGenerator
 
     torch.set_num_threads(1)
-    n, rounds, tokens = (32, 1, 4) if quick else (128, 2, 160)
+    n, rounds, tokens = (32, 1, 4) if quick else (256, 1, 160)
     model, tokenizer, prompts = random_policy(small=quick), word_tokenizer(), random_prompts(n)
     engine, sampling = EngineGenerator(drafts=0), Sampling(temperature=0.0, max_new_tokens=tokens)
-    looks = Looks.plan(prompts, seed=0)
-
-    def answer(rows: Any) -> list[str]:
-        asked = [prompts[i] for i in rows]
-        return [c.text for c in engine.generate(asked, sampling, seed=0, model=model, tokenizer=tokenizer)]
-
-    def in_blocks() -> dict[int, str]:
-        return {i: t for rows in looks.blocks for i, t in zip(rows, answer(rows), strict=True)}
-
-    answer(range(2))  # the trial
-    work = {"all at once": lambda: dict(enumerate(answer(range(n)))), "in blocks": in_blocks}
-    spent: dict[str, list[float]] = {name: [] for name in work}
+    plans = {f"{k} blocks": Looks.plan(prompts, seed=0, looks=k).blocks for k in (8, 4)}
+    plans["all at once"] = (tuple(range(n)),)
+    engine.generate(prompts[:2], sampling, seed=0, model=model, tokenizer=tokenizer)  # the trial
+    spent: dict[str, list[list[float]]] = {name: [] for name in plans}
     for turn in range(rounds):
-        said = {}
-        for name in rotated(list(work), turn):
-            seconds, said[name] = cpu(work[name])
-            spent[name].append(seconds)
-        assert said["all at once"] == said["in blocks"], "blocks changed an answer"
-    print(f"\n## The price of blocks\n{machine()}")
-    once, blocks = spent["all at once"], spent["in blocks"]
-    print(f"{n} prompts in {len(looks.blocks)} blocks, not stopped: {ratio(blocks, once)} times the CPU time")
-    print(f"CPU-s: all at once {np.median(once):.2f}, in blocks {np.median(blocks):.2f}")
+        said: dict[str, dict[int, str]] = {}
+        for name in rotated(list(plans), turn):
+            texts, seconds = said.setdefault(name, {}), []
+            for rows in plans[name]:
+                asked = [prompts[i] for i in rows]
+                took, answers = cpu(
+                    lambda asked=asked: engine.generate(
+                        asked, sampling, seed=0, model=model, tokenizer=tokenizer
+                    )
+                )
+                texts |= {i: c.text for i, c in zip(rows, answers, strict=True)}
+                seconds.append(took)
+            spent[name].append(np.cumsum(seconds).tolist())
+        assert all(texts == said["all at once"] for texts in said.values()), "blocks changed an answer"
+    print(f"\n## The price of blocks: {n} prompts\n{machine()}")
+    whole = [seconds[-1] for seconds in spent.pop("all at once")]
+    print(f"all at once: {np.median(whole):.2f} CPU-s; times that, if it stops after each block:")
+    for name, each in spent.items():
+        print(f"{name}: " + ", ".join(ratio(list(at), whole) for at in zip(*each, strict=True)), flush=True)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from rm_monitor.types import Completion, FloatArray, Prompt, Table
 
 __all__ = ["LOOKS", "Answers", "Duel", "Looks", "Rival"]
 
-LOOKS = 8
+LOOKS = 4  # more would save prompts and cost more steps than those take (python -m benchmarks.early_stop)
 FEWEST = 16  # prompts a look
 _PURPOSE = 0x0E51  # apart from every other use of the run's seed
 
@@ -58,8 +58,10 @@ class Looks:
     levels: FloatArray
 
     @classmethod
-    def plan(cls, prompts: Sequence[Prompt], *, seed: int, rule: str = "decisive") -> Looks:
-        """At most 8 blocks of at least 16 prompts, the same for each evaluation of a run.
+    def plan(
+        cls, prompts: Sequence[Prompt], *, seed: int, rule: str = "decisive", looks: int = LOOKS
+    ) -> Looks:
+        """At most ``looks`` blocks of at least 16 prompts, the same for each evaluation of a run.
 
         Raises:
             ValueError: If there are too few prompts for two of them, or there is no such rule.
@@ -76,7 +78,7 @@ class Looks:
         for i, prompt in enumerate(prompts):
             together.setdefault(prompt.cluster or f"\0{prompt.id}", []).append(i)
         order = np.random.default_rng((seed, _PURPOSE)).permutation(len(together))
-        units, count = list(together.values()), min(LOOKS, n // FEWEST)
+        units, count = list(together.values()), min(looks, n // FEWEST)
         blocks: list[list[int]] = [[] for _ in range(count)]
         done = 0
         for unit in order:

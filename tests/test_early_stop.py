@@ -16,7 +16,7 @@ from rm_monitor.types import Scores
 from tests.helpers import Keeps
 
 ASKED = [f"prompt {i}" for i in range(128)]
-QUALITY = {0: 0.0, 1: 1.5, 2: 1.5, 3: -1.0, 4: -1.0, 5: -1.5, 6: -0.2, 7: 1.6, 8: -1.5}
+QUALITY = {0: 0.0, 1: 1.5, 2: 1.5, 3: -1.0, 4: -1.0, 5: -1.5, 6: 1.15, 7: 1.6, 8: -1.5}
 
 
 class Scripted:
@@ -134,7 +134,7 @@ def test_blocks_hold_every_prompt_once_keep_conversations_together_and_know_no_l
     prompts = [Prompt(id=str(i), messages=(), cluster=f"c{i // 3}" if i < 150 else "") for i in range(256)]
     looks = Looks.plan(prompts, seed=1)
     assert sorted(i for block in looks.blocks for i in block) == list(range(256))
-    assert len(looks.blocks) == 8
+    assert len(looks.blocks) == 4
     for start in range(0, 150, 3):
         assert any({start, start + 1, start + 2} <= set(block) for block in looks.blocks)
     turn = {"role": "user", "content": "long"}
@@ -178,9 +178,10 @@ def test_several_processes_are_refused_before_training():
 
 
 def test_the_benchmark_counts_what_it_says(capsys):
-    assert main(["--runs", "60", "--no-price"]) == 0  # seeded: coverage and false stops are as stated
+    assert main(["--runs", "40", "--no-price"]) == 0  # seeded: coverage and false stops are as stated
     rows = [line.split("|") for line in capsys.readouterr().out.splitlines() if "points |" in line]
     saved = [float(row[2].strip().rstrip("x")) for row in rows]
-    assert saved == sorted(saved)
-    assert saved[0] < 1.05
-    assert saved[-1] > 3
+    for table in (saved[:7], saved[7:]):  # 8 looks and ours
+        assert table == sorted(table)
+        assert table[0] < 1.05
+        assert table[-1] > 3
