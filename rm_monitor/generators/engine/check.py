@@ -74,8 +74,8 @@ class _Sharpness(LogitsProcessor):  # type: ignore[misc]  # transformers is unty
 def _logits(model: Any, context: Tensor) -> tuple[Tensor, float]:
     """Logits after ``context``, and by how much rounding may move them.
 
-                    f"a trial answer had {ours.entropy:.4g} bits a token, in generate {entropy[i]:.4g}"
-    last layer float32 over a bfloat16 body.
+    The coarsest numbers that the model computed in decide: mixed precision over float32 weights, or a last
+    layer in float32 over a bfloat16 body.
     """
     dtypes = {p.dtype for p in model.parameters() if p.dtype.is_floating_point}
     kind = context.device.type
