@@ -12,10 +12,11 @@ import json
 import logging
 import os
 import sqlite3
+import tempfile
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -197,25 +198,47 @@ def _put_aside(path: Path, why: Exception) -> bool:
 
 
 def _connect(path: Path | str, patience: float) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=patience, isolation_level=None, check_same_thread=False)
+    """A connection to a file that holds our tables and can be written and read."""
+    remote = isinstance(path, Path) and _is_remote(path)
+    if isinstance(path, Path) and not path.exists():
+        with suppress(OSError):  # no hard links there: the file is begun where it lies
+            _begin_file(path, "delete" if remote else "wal")
+    connection = _opened(path, patience)
     try:
-        connection.execute("pragma synchronous=normal")
-        mode = "delete" if isinstance(path, Path) and _is_remote(path) else "wal"
-        try:
-            _prepare(connection, mode)
-        except sqlite3.OperationalError as problem:
-            if mode == "delete" or "locked" in str(problem):
-                raise
-            _prepare(connection, "delete")  # some file systems accept the mode and fail at its first use
+        _prepare(connection, "delete" if remote else None)
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def _prepare(connection: sqlite3.Connection, mode: str) -> None:
-    """Choose the journal and try it: a write, and a read of what was written."""
-    connection.execute(f"pragma journal_mode={mode}")
+def _opened(path: Path | str, patience: float) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=patience, isolation_level=None, check_same_thread=False)
+    connection.execute("pragma synchronous=normal")
+    return connection
+
+
+def _begin_file(path: Path, mode: str) -> None:
+    """Make a new file beside its place and link it there whole: of many who begin one, the first wins.
+
+    Made in place, a second process would find it locked, or with half of its tables.
+    """
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f"{path.name}.new-") as folder:
+        whole = Path(folder) / path.name
+        # some file systems take WAL and fail at its first use
+        for journal in dict.fromkeys((mode, "delete")):
+            with closing(_opened(whole, 0)) as connection, suppress(sqlite3.OperationalError):
+                _prepare(connection, journal)
+                break
+            whole.unlink(missing_ok=True)
+        with suppress(FileExistsError):
+            os.link(whole, path)
+
+
+def _prepare(connection: sqlite3.Connection, mode: str | None) -> None:
+    """Choose the journal, if it is to be another, and try it: a write, and a read of what was written."""
+    if mode and connection.execute("pragma journal_mode").fetchone() != (mode,):
+        connection.execute(f"pragma journal_mode={mode}")
     _make_tables(connection)
     probe = (b"probe", "{}", 0, b"", 0)
     connection.execute("begin immediate")
@@ -235,8 +258,9 @@ def _make_tables(connection: sqlite3.Connection) -> None:
     (tables,) = connection.execute("select count(*) from sqlite_master").fetchone()
     if tables and version != VERSION:
         raise sqlite3.DatabaseError(f"tables of another program, or of another version ({version})")
-    for statement in _TABLES:
-        connection.execute(statement)
+    if not tables:
+        for statement in _TABLES:
+            connection.execute(statement)
 
 
 def checksum(key: bytes, text: str) -> int:

@@ -355,22 +355,25 @@ def test_a_write_ahead_log_that_fails_at_its_first_write_gives_way_to_a_plain_jo
     monkeypatch.setattr(scores, "_prepare", prepare)
     store = ScoreStore(tmp_path / "scores.sqlite")
     store.put(KEYS)
-    assert tried == ["wal", "delete"]
+    assert tried == ["wal", "delete", None]  # both where it is begun, then as it lies there
     assert len(store) == len(KEYS)
 
 
-def test_a_cache_serves_threads_and_processes_at_once(tmp_path):
-    path = tmp_path / "scores.sqlite"
+@pytest.mark.parametrize("attempt", range(20))
+def test_a_cache_that_several_begin_at_the_same_moment_keeps_what_each_wrote(tmp_path, attempt):
+    path, together = tmp_path / "scores.sqlite", threading.Barrier(4)
 
     def write(part):
+        together.wait()
         store = ScoreStore(path)
-        for i in range(20):
+        for i in range(5):
             store.put({bytes([part, i] * 8): {"reward": float(i)}})
 
-    threads = [threading.Thread(target=write, args=(part,)) for part in range(3)]
+    threads = [threading.Thread(target=write, args=(part,)) for part in range(4)]
     [t.start() for t in threads]
     [t.join() for t in threads]
-    assert len(ScoreStore(path)) == 60
+    assert len(ScoreStore(path)) == 20
+    assert [p.name for p in tmp_path.iterdir() if "corrupt" in p.name or "new" in p.name] == []
 
 
 # ---------------------------------------------------------------------------- checkpoints
