@@ -5,7 +5,8 @@ of its own. TRL has no judge for a plain reward model, so the judge is ours and 
 scores both sides of every pair each time, in batches of the callback's size. Stop lengths are part of the
 random policy, see `benchmarks.workload`. References are scored once before anything is timed; TRL's loop
 cannot do that, which is part of the ratio: answering and the rest are printed apart. A round has weights of
-its own, so that no score and no draft is left over from the round before.
+its own, in the same model object as in a training run, so that no score and no draft is left over from the
+round before. What a process pays once, the engine's trial against `generate`, is in "first", printed apart.
 """
 
 from __future__ import annotations
@@ -62,14 +63,14 @@ def _run(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     judge = random_judge(folder / "judge", tokenizer, small=given.quick).to(dtype)
     prompts = random_prompts(given.prompts)
     sets = {f"set{r}": _references(prompts, r) for r in range(max(given.references))}
+    policy = random_policy(small=given.quick, dtype=dtype)
     monitors = {
-        r: _monitor(folder, prompts, dict(list(sets.items())[:r]), given, warm=random_policy(small=True))
-        for r in given.references
+        r: _monitor(folder, prompts, dict(list(sets.items())[:r]), given, policy) for r in given.references
     }
     spent: dict[tuple[str, int], list[float]] = {}
     parts: dict[str, list[tuple[float, float]]] = {}
     for turn in range(given.rounds):
-        policy = random_policy(small=given.quick, dtype=dtype, seed=turn)
+        _train(policy, random_policy(small=given.quick, dtype=dtype, seed=turn + 1))
         said: dict[str, list[str]] = {}
         won: dict[tuple[str, int], float] = {}
         for name in rotated([OURS, *(f"TRL, batch {b}" for b in given.batches)], turn):
@@ -114,6 +115,11 @@ def _run(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     return {"rows": rows, "spent": spent}
 
 
+def _train(policy: Any, other: Any) -> None:
+    """Other weights in the same model."""
+    policy.load_state_dict(other.state_dict())
+
+
 def _references(prompts: list[Prompt], number: int) -> list[str]:
     rng = random.Random(100 + number)
     return [" ".join(f"w{rng.randrange(5, WORDS)}" for _ in range(rng.randrange(10, 90))) for _ in prompts]
@@ -134,9 +140,9 @@ class _Noting:
 
 
 def _monitor(
-    folder: Path, prompts: list[Prompt], sets: dict[str, list[str]], given: argparse.Namespace, warm: Any
+    folder: Path, prompts: list[Prompt], sets: dict[str, list[str]], given: argparse.Namespace, policy: Any
 ) -> Any:
-    """A monitor with a cache of its own, whose references are scored."""
+    """A monitor with a cache of its own, whose references are scored and whose engine has had its trial."""
     os.environ["RM_MONITOR_CACHE"] = str(folder / f"cache-{len(sets)}")
     monitor = RewardMonitor(
         reward_model=str(folder / "judge"),
@@ -149,7 +155,10 @@ def _monitor(
         generator=_Noting(),
         on_error="raise",
     )
-    monitor.evaluate(warm, word_tokenizer(), step=0)
+    total, _ = cpu(lambda: monitor.evaluate(policy, word_tokenizer(), step=0))
+    print(
+        f"first {OURS} R={len(sets)}: {total:.2f} CPU-s, with the engine's trial and the references' scores"
+    )
     return monitor
 
 
