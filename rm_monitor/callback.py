@@ -20,6 +20,7 @@ from typing import Any, Literal
 from transformers import TrainerCallback
 
 from rm_monitor.monitor import RewardMonitor
+from rm_monitor.types import EvalPoint
 
 __all__ = ["RewardMonitorCallback"]
 
@@ -67,11 +68,18 @@ class RewardMonitorCallback(TrainerCallback):
         self.examine = examine
         self._steers = False
         self._judged: int | None = None
+        self._epochs: dict[int, float | None] = {}  # of evaluations that come late
 
     # ------------------------------------------------------------------ events, in the order they come
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Open the files, continue or begin the curve, judge step 0."""
+        if self.monitor.overlaps and _asked(args).startswith("eval_rm_"):
+            raise ValueError(
+                f"metric_for_best_model={args.metric_for_best_model!r} is read at the very step, and with "
+                "`overlap` it comes later: leave metric_for_best_model out (the best checkpoint is kept "
+                "anyhow, and select_best=True makes it the Trainer's), or leave `overlap` out"
+            )
         self.monitor.start(
             resume_step=state.global_step or None,
             default_output_dir=args.output_dir,
@@ -96,6 +104,7 @@ class RewardMonitorCallback(TrainerCallback):
         """Judge the weights if the schedule, or the Trainer, asks for this step."""
         if _is_last(state) or self._is_due(args, state, control):
             self._judge(args, state, control, kwargs)
+        self._collect(args, state, control, wait=_is_last(state))
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """The same, for strategies that save or evaluate at the end of an epoch."""
@@ -131,6 +140,7 @@ class RewardMonitorCallback(TrainerCallback):
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Print the summary."""
+        self._collect(args, state, control, wait=True)
         self._mark(args, state)
         self.monitor.close()
 
@@ -152,6 +162,7 @@ class RewardMonitorCallback(TrainerCallback):
         step = state.global_step
         tokenizer = _tokenizer(kwargs)
         self._judged = step
+        self._epochs[step] = state.epoch
         point = self.monitor.evaluate(
             kwargs.get("model"),
             tokenizer,
@@ -159,13 +170,27 @@ class RewardMonitorCallback(TrainerCallback):
             about_to_save=step > 0 and self._may_save(args, control),
             whatever_it_costs=_is_last(state),  # a run ends with a judged checkpoint
         )
+        if point.status != "pending":  # one that is comes with `_collect`
+            self._react(point, state, control)
+
+    def _collect(self, args: Any, state: Any, control: Any, *, wait: bool) -> None:
+        """React to what a second process has found; before the Trainer's best is loaded, to all of it."""
+        found = self.monitor.collect(wait=wait)
+        for point in found:
+            self._react(point, state, control)
+        if found:
+            self._mark(args, state)
+
+    def _react(self, point: EvalPoint, state: Any, control: Any) -> None:
+        """Steer the Trainer by a point of the curve."""
         row = {f"rm_monitor/{name}": e.value for name, e in point.metrics.items() if math.isfinite(e.value)}
-        state.log_history.append({**row, "epoch": state.epoch, "step": step})
+        epoch = self._epochs.pop(point.step, state.epoch)
+        state.log_history.append({**row, "epoch": epoch, "step": point.step})
         best = self.monitor.best
-        if best is not None and best.step == step and step > 0:
+        if best is not None and best.step == state.global_step > 0:
             control.should_save = True
             if self._steers and not control.should_evaluate:
-                state.best_metric, state.best_global_step = float(best.value.value), step
+                state.best_metric, state.best_global_step = float(best.value.value), best.step
         if self.stop_on_degradation and self.monitor.verdict.consecutive >= 2:
             control.should_training_stop = True
 

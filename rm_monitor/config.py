@@ -47,6 +47,7 @@ class MonitorConfig:
     confirm_on_warn: str | None = None
     max_overhead: float | None = None
     early_stop: str | None = None
+    overlap: bool | str = False
     sharded_weights: str = "gather"
 
     @classmethod

@@ -266,6 +266,10 @@ class Logbook:
         """A checkpoint of this step lies in this directory."""
         self._selection.saved(step, checkpoint)
 
+    def path(self, step: int) -> Path | None:
+        """Where the checkpoint of a step lies; None if it lies nowhere."""
+        return self._selection.path(step)
+
     def keep(self) -> None:
         """Link what must stay and mark the best."""
         try:

@@ -11,7 +11,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +21,11 @@ from rm_monitor.errors import RanksLostError, RMMonitorError
 from rm_monitor.fresh import FreshAnswers, check_fresh
 from rm_monitor.generators import load_generator
 from rm_monitor.initial import initial_checkpoint
+from rm_monitor.known import Decided, Known, Opened
 from rm_monitor.logbook import Complaints, Logbook, Rules
 from rm_monitor.manifest import segment_id
 from rm_monitor.measurer import Measured, Measurer
+from rm_monitor.overlap import Late, Overlap, Recipe
 from rm_monitor.panel import Panel
 from rm_monitor.plan import Plan, Planner
 from rm_monitor.prompts import PromptSet, load_prompts
@@ -44,26 +46,6 @@ FOLDER = "_rm_monitor"  # the underscore keeps the Trainer's Hub push from publi
 EVERY_STEP = 2**53  # resume after it: nothing on the curve is superseded
 SavesCheckpoint = Callable[[Path], Any]
 _LOST = Plan(skipped="other processes did not come to agree earlier in this run")
-
-
-@dataclass(frozen=True, slots=True)
-class _Decided:
-    """What rank 0 found; broadcast, so that every rank decides alike."""
-
-    point: EvalPoint
-    verdict: Verdict
-    best: Best | None
-    error: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Opened:
-    """What rank 0 found on disk."""
-
-    curve: tuple[EvalPoint, ...]
-    verdict: Verdict
-    best: Best | None
-    metric: str
 
 
 class RewardMonitor:
@@ -108,6 +90,9 @@ class RewardMonitor:
         early_stop: ``"decisive"``: once the alarm stands, a checkpoint that is decisively worse than the best
             is not asked all prompts: shown with its ``n`` and an interval that holds, never best, no evidence
             for the alarm (``docs/design/less-work.md``). One process only. None: evaluations are whole.
+        overlap: True: all evaluations but the first of a run are made by a second process, of a copy of the
+            weights, while training goes on; or the device it works on, such as ``"cuda:1"``. Same answers;
+            points come late, at their right step (``docs/design/overlap.md``). One training process only.
         sharded_weights: For FSDP and ZeRO-3. ``gather``: every rank has whole weights while it answers;
         ``keep``:
             the sharded model answers, slower, and a rank that fails ends the job.
@@ -150,6 +135,7 @@ class RewardMonitor:
         confirm_on_warn: Any = None,
         max_overhead: float | None = None,
         early_stop: str | None = None,
+        overlap: bool | str = False,
         sharded_weights: str = "gather",
     ) -> None:
         given = inputs.check(reward_model, prompts, references, metric=metric, on_error=on_error)
@@ -214,10 +200,20 @@ class RewardMonitor:
             judge = given.scorers[panel.primary]
             self._watch = Watch(judge, panel.scorers[panel.primary], training_reward)
         self._given_sinks = None if report_to is None else load_sinks(report_to)
-        self._logbook: Logbook | None = None  # rank 0 has one from `start` on
-        self._curve: list[EvalPoint] = []  # the other ranks' copies of what rank 0 decided
-        self._verdict = Verdict()
-        self._best: Best | None = None
+        self._overlap: Overlap | None = None
+        if overlap:
+            recipe = Recipe(
+                scorers=given.scorers,
+                prompts=given.prompts,
+                sampling=self.sampling,
+                seed=seed,
+                temperature=temperature,
+                kl=kl,
+            )
+            own = {"generator": generator, "confirm_on_warn": confirm_on_warn, "early_stop": early_stop}
+            self._overlap = Overlap(recipe, overlap, without=own)
+        self._came: list[EvalPoint] = []  # late, and not asked for yet
+        self._known = Known()
         self._last_step: int | None = None
         self._open = False
         self._lost = False  # other processes did not come to agree: nothing is measured any more
@@ -244,17 +240,17 @@ class RewardMonitor:
     @property
     def curve(self) -> tuple[EvalPoint, ...]:
         """Every point so far, in order of step; ``checkpoint`` says where its weights lie now."""
-        return tuple(self._curve) if self._logbook is None else self._logbook.curve
+        return self._known.curve
 
     @property
     def verdict(self) -> Verdict:
         """What the curve says now."""
-        return self._verdict if self._logbook is None else self._logbook.verdict
+        return self._known.verdict
 
     @property
     def best(self) -> Best | None:
         """The best checkpoint on disk; None before the first one is saved."""
-        return self._best if self._logbook is None else self._logbook.best
+        return self._known.best
 
     @property
     def scorers(self) -> Mapping[str, Any]:
@@ -269,7 +265,7 @@ class RewardMonitor:
     @property
     def segment(self) -> str:
         """Name of the present segment: points with the same name may be compared."""
-        return "" if self._logbook is None else self._logbook.segment
+        return "" if self._known.book is None else self._known.book.segment
 
     @property
     def generator(self) -> Generator | None:
@@ -311,6 +307,8 @@ class RewardMonitor:
         save: SavesCheckpoint | None = None,
     ) -> EvalPoint | None:
         """Evaluate if due: one call a training step, for hand-written loops. See `evaluate`."""
+        if self._overlap is not None:
+            self._overlap.collect(self._record_late)
         if not self.due(step):
             return None
         return self.evaluate(model, tokenizer, step=step, checkpoint=checkpoint, save=save)
@@ -333,12 +331,14 @@ class RewardMonitor:
             tokenizer: Its tokenizer; never changed.
             step: Optimizer step. The same step again replaces its point.
             checkpoint: Directory where these weights already lie, if they do.
-            save: Called with a folder when this is the best so far: ``model.save_pretrained`` fits.
+            save: Called with a folder when this is the best so far: ``model.save_pretrained`` fits. What
+                `overlap` finds later is written by the second process, with ``save_pretrained``.
             about_to_save: The caller will save these weights if they are the best, then call `saved`.
             whatever_it_costs: Also if it is over the budget.
 
         Returns:
-            The point; with ``status="failed"`` and a reason if it could not be measured.
+            The point; with ``status="failed"`` and a reason if it could not be measured. With `overlap`, with
+            ``status="pending"``, which is not on the curve: the real one comes with `collect`.
 
         Raises:
             Exception: Whatever went wrong, only if ``on_error="raise"``.
@@ -350,20 +350,45 @@ class RewardMonitor:
         where: dict[str, Any] = {"checkpoint": checkpoint, "save": save, "about_to_save": about_to_save}
         if fresh is not None:
             where["answer_fresh"] = lambda: self._measurer.rewards(fresh, model, tokenizer, step=step)
+        overlap = self._overlap
+        if overlap is not None and not overlap.begun:
+            overlap.check(model, tokenizer)
         try:
             now: dict[str, Any] = {"model": model, "tokenizer": tokenizer, "always": whatever_it_costs}
-            plan = _LOST if self._lost else self._planner.decide(step, self._logbook, self._measurer, **now)
+            plan = (
+                _LOST if self._lost else self._planner.decide(step, self._known.book, self._measurer, **now)
+            )
+            if overlap is not None and overlap.begun:
+                return self._hand_over(overlap, plan, model, tokenizer, step=step, checkpoint=checkpoint)
             if plan.skipped:
                 return self.record(Measured(table=None, skipped=plan.skipped), step=step, **where)
             with self._planner.budget.spending(step) as spending:
                 measured = plan.known or self._measurer.measure(model, tokenizer, step=step, duel=plan.duel)
                 point = self.record(replace(measured, weights=plan.weights), step=step, **where)
                 spending.whole = point.status == "ok" and plan.known is None
+            if overlap is not None and point.status == "ok":
+                overlap.begin(self._measurer.references, self.folder)
             return point
         except RanksLostError as problem:
             self._lost = True
             self._complain("ranks", f"no evaluation at step {step}; training goes on", problem)
             return EvalPoint(step=step, status="failed", reason=str(problem))
+
+    def collect(self, *, wait: bool = False) -> tuple[EvalPoint, ...]:
+        """Record what the second process has found (`overlap`); nothing without one.
+
+        The callback asks at every step, and so does `step`: it costs microseconds.
+
+        Args:
+            wait: Until nothing is outstanding.
+
+        Returns:
+            The points that came since the last call, in order of step.
+        """
+        if self._overlap is not None:
+            self._overlap.collect(self._record_late, wait=wait)
+        came, self._came = tuple(self._came), []
+        return came
 
     def measure(self, model: Any = None, tokenizer: Any = None, *, step: int) -> Measured:
         """Answer and score with these weights; nothing is recorded. The first half of `evaluate`."""
@@ -383,14 +408,14 @@ class RewardMonitor:
         """Put a measurement on the curve, judge, elect, show. The second half of `evaluate`."""
         self.start()
         self._last_step = step
-        decided: _Decided | None = None
-        book, entered = self._logbook, None
+        decided: Decided | None = None
+        book, entered = self._known.book, None
         if book is not None:
             if checkpoint is not None:
                 book.saved(step, Path(checkpoint))
             with _quietly():  # scores may be asked for again
                 entered = book.enter(step, measured, about_to_save=about_to_save or save is not None)
-        if answer_fresh is not None and self._ranks.broadcast(book is not None and book.wants_fresh):
+        if answer_fresh is not None and self._known.ranks.broadcast(book is not None and book.wants_fresh):
             answers = answer_fresh()
             if book is not None:
                 book.settle(answers)
@@ -400,13 +425,12 @@ class RewardMonitor:
                 book.show()
             point, error = entered
             text = "" if error is None else f"{type(error).__name__}: {error}"
-            decided = _Decided(point, book.verdict, book.best, text)
-        decided = self._ranks.broadcast(decided)
-        self._remember(decided)
+            decided = Decided(point, book.verdict, book.best, text)
+        decided = self._known.decide(decided)
         if save is not None and decided.best is not None and decided.best.step == step:
             self._save(step, save)
-        elif self._logbook is not None and checkpoint is not None:
-            self._logbook.keep()
+        elif self._known.book is not None and checkpoint is not None:
+            self._known.book.keep()
         if decided.error and self.on_error == "raise":
             raise error or RMMonitorError(f"rank 0: {decided.error}")
         return decided.point
@@ -437,11 +461,11 @@ class RewardMonitor:
         """
         if not self._open or self._lost:
             return
-        if self._logbook is not None:
-            self._logbook.saved(step, Path(checkpoint))
-            self._logbook.keep()
+        if self._known.book is not None:
+            self._known.book.saved(step, Path(checkpoint))
+            self._known.book.keep()
         try:
-            self._best = self._ranks.broadcast(self.best)
+            self._known.share_best()
         except RanksLostError as problem:
             self._lost = True
             self._complain(
@@ -469,7 +493,7 @@ class RewardMonitor:
             tokenizer: Decodes token ids.
         """
         self.start()
-        if self._logbook is not None and (said := self._logbook.examine(dataset, tokenizer)):
+        if self._known.book is not None and (said := self._known.book.examine(dataset, tokenizer)):
             _say(f"rm_monitor: {said}")
 
     def note(self, step: int, logs: Mapping[str, Any], arguments: Any = None) -> None:
@@ -494,9 +518,12 @@ class RewardMonitor:
         return RewardMonitorCallback(self, **options)
 
     def close(self) -> None:
-        """Print the summary and let go of files. Safe to call twice."""
-        if self._open and self._logbook is not None:
-            _say(self._logbook.close())
+        """Wait for what is outstanding, print the summary and let go of files. Safe to call twice."""
+        if self._open and self._overlap is not None:
+            self.collect(wait=True)
+            self._overlap.close()
+        if self._open and self._known.book is not None:
+            _say(self._known.book.close())
         self._open = False
 
     # ------------------------------------------------------------------ start
@@ -522,26 +549,29 @@ class RewardMonitor:
         if self.output_dir is None and default_output_dir is not None:
             self.output_dir = Path(default_output_dir)
         folder = self.folder
-        self._ranks = Ranks.current()
-        self._planner.check(self._ranks)
-        self._measurer.start(self._ranks, folder)
+        self._known.ranks = Ranks.current()
+        self._planner.check(self._known.ranks)
+        if self._overlap is not None:
+            self._overlap.check_ranks(self._known.ranks.size)
+        self._measurer.start(self._known.ranks, folder)
         self._rules = replace(self._rules, horizon=self._rules.horizon or horizon)
-        opened: _Opened | None = None
+        opened: Opened | None = None
         error: Exception | None = None
         try:
-            if self._ranks.is_first:
+            if self._known.ranks.is_first:
                 if resume_step is not None:
                     self._measurer.resume()
                 if self._given_sinks is None:
                     self._given_sinks = default_sinks(default_report_to or ())
-                self._logbook = self._open_logbook(resume_step)
-                _say(words.opening(self._logbook.facts()))
+                self._known.book = self._open_logbook(resume_step)
+                _say(words.opening(self._known.book.facts()))
                 if self._watch is not None and self._watch.same is not None:
                     _say(f"rm_monitor: {words.note(self._watch.same, metric=self.metric)}")
-                opened = _Opened(tuple(self._logbook.points), self.verdict, self.best, self.metric)
+                opened = Opened(tuple(self._known.book.points), self.verdict, self.best, self.metric)
         except Exception as problem:
             error = problem
-        self._share_opening(opened, error)
+        found = self._known.open(opened, error)
+        self.metric, self._last_step = found.metric, found.curve[-1].step if found.curve else None
         self._open = True
 
     def prepare(self, model: Any) -> None:
@@ -551,21 +581,10 @@ class RewardMonitor:
             UnsupportedSetupError: If the distributed set-up cannot be served; the message has the way out.
         """
         setup = self._measurer.prepare(model)
-        if self._open and self._ranks.is_first and (setup.collective or setup.compiled):
+        if self._overlap is not None:
+            self._overlap.check(model)
+        if self._open and self._known.ranks.is_first and (setup.collective or setup.compiled):
             _say(f"rm_monitor: answers come from {setup}")
-
-    def _share_opening(self, opened: _Opened | None, error: Exception | None) -> None:
-        """Every rank begins with what rank 0 found; if it could not begin, none does."""
-        payloads, errors = self._ranks.agree(opened, error)
-        if error is not None:
-            raise error
-        if errors:
-            raise RMMonitorError(f"rank 0 could not begin: {errors.get(0, errors)}")
-        found = payloads[0]
-        if self._logbook is None and found is not None:
-            self._curve, self._verdict, self._best = list(found.curve), found.verdict, found.best
-            self.metric = found.metric
-            self._last_step = found.curve[-1].step if found.curve else None
 
     def _open_logbook(self, resume_step: int | None) -> Logbook:
         logbook = Logbook(
@@ -595,8 +614,8 @@ class RewardMonitor:
 
     def start_reading(self) -> None:
         """Take part in measuring for another process: references are read, nothing is written."""
-        self._ranks = Ranks.alone()
-        self._measurer.start(self._ranks, self.folder)
+        self._known.ranks = Ranks.alone()
+        self._measurer.start(self._known.ranks, self.folder)
         self._measurer.resume()
         self._open = True
 
@@ -613,11 +632,48 @@ class RewardMonitor:
         if self._given_sinks is None:
             self._given_sinks = default_sinks()
         self._measurer.resume()
-        self._logbook = self._open_logbook(EVERY_STEP)
+        self._known.book = self._open_logbook(EVERY_STEP)
         try:
             yield
         finally:
-            self._logbook.close()
+            self._known.book.close()
+
+    # ------------------------------------------------------------------ a second process
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether points come late, from a second process."""
+        return self._overlap is not None
+
+    def _hand_over(
+        self, overlap: Overlap, plan: Plan, model: Any, tokenizer: Any, *, step: int, checkpoint: Any
+    ) -> EvalPoint:
+        """Let the second process judge a copy of these weights; `collect` records what it finds."""
+        self._last_step = step
+        with self._planner.budget.spending(step):  # of the training's time: a copy, and waiting for room
+            overlap.hand_over(
+                plan,
+                model,
+                tokenizer,
+                step=step,
+                checkpoint=None if checkpoint is None else Path(checkpoint),
+                record=self._record_late,
+            )
+        return EvalPoint(step=step, status="pending", reason="being judged in a second process")
+
+    def _record_late(self, late: Late) -> None:
+        """Put a result on the curve; the weights of a new best are written by whoever has them."""
+        last, book = self._last_step, self._known.book
+        where = late.checkpoint
+        if (where is None or not where.is_dir()) and book is not None:
+            where = book.path(late.step)
+        save = (
+            self._overlap.save if self._overlap is not None and late.has_weights and where is None else None
+        )
+        try:
+            self._came.append(self.record(late.measured, step=late.step, checkpoint=where, save=save))
+        finally:
+            self._last_step = last  # evaluations are due by what was asked, not by what came back
 
     # ------------------------------------------------------------------ small things
 
@@ -634,22 +690,16 @@ class RewardMonitor:
         folder = self.folder / "saved" / f"step-{step}"
         error: Exception | None = None
         try:
-            if self._ranks.is_first:
+            if self._known.ranks.is_first:
                 folder.mkdir(parents=True, exist_ok=True)
             save(folder)
         except Exception as problem:
             error = problem
             self._complain("save", f"`save` failed at step {step}", problem)
-        self._ranks.agree(None, error)  # every rank has written before rank 0 links
+        self._known.ranks.agree(None, error)  # every rank has written before rank 0 links
         self.saved(step, folder)
-        if self._ranks.is_first:  # linked by now; a link costs nothing, a second copy would
+        if self._known.ranks.is_first:  # linked by now; a link costs nothing, a second copy would
             shutil.rmtree(folder.parent, ignore_errors=True)
-
-    def _remember(self, decided: _Decided) -> None:
-        """Take over what rank 0 decided; rank 0's logbook has it already."""
-        if self._logbook is None:
-            self._curve = [p for p in self._curve if p.step != decided.point.step] + [decided.point]
-            self._verdict, self._best = decided.verdict, decided.best
 
 
 def _quietly() -> AbstractContextManager[None]:

@@ -51,7 +51,7 @@ FloatArray: TypeAlias = NDArray[np.float64]
 BoolArray: TypeAlias = NDArray[np.bool_]
 FinishReason: TypeAlias = Literal["stop", "length", "unknown"]
 Scale: TypeAlias = Literal["logit", "rating", "unit", "unknown"]
-Status: TypeAlias = Literal["ok", "partial", "failed", "skipped"]
+Status: TypeAlias = Literal["ok", "partial", "failed", "skipped", "pending"]
 Tolerance: TypeAlias = float | Literal["jitter"]  # a share, or what the run itself shows
 State: TypeAlias = Literal[
     "improving", "steady", "warned", "degraded", "recovered", "undecided", "unknown", "saturated"
@@ -246,7 +246,8 @@ class EvalPoint:
         metrics: Name -> `Estimate`. Tags are suffixes (``win_prob@coding``); further scorers and
             reference sets as in the design (``gold/win_prob``, ``win_prob/sft``).
         status: ``ok``; ``partial`` (under 95 % of the prompts were scored: shown, never best, never an
-            alarm); ``failed`` or ``skipped`` (no numbers: a gap in the curve).
+            alarm); ``failed`` or ``skipped`` (no numbers: a gap in the curve); ``pending``
+            (being judged in a second process; never on the curve).
         reason: Why the status is not ``ok``.
         checkpoint: Directory on disk that holds these weights; None if there is none (any more).
         segment: Points with the same segment may be compared: same prompts, references, reward model

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,8 @@ def load_scorer(
         "temperature": temperature,
     }
     scorer = _load(source, kind, options)
+    if scorer is not source:  # another process can make it again
+        vars(scorer)["made_by"] = partial(load_scorer, source, kind=kind, **options)
     if show and scorer is not source and hasattr(scorer, "describe"):
         print(scorer.describe(), file=sys.stderr, flush=True)
     return scorer
