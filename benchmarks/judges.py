@@ -8,15 +8,13 @@ from typing import Any
 import torch
 from transformers import AutoModelForSequenceClassification, LlamaConfig, LlamaForSequenceClassification
 
-from benchmarks.workload import END, PAD, WORDS
-
 
 def random_judge(folder: Path, tokenizer: Any, *, small: bool) -> Any:
     """A random Bradley-Terry reward model of 15.7 M parameters, saved for us and loaded for the peer."""
     torch.manual_seed(1)
     model = LlamaForSequenceClassification(
         LlamaConfig(
-            vocab_size=WORDS,
+            vocab_size=len(tokenizer),
             hidden_size=64 if small else 384,
             intermediate_size=128 if small else 1024,
             num_hidden_layers=2 if small else 6,
@@ -24,8 +22,8 @@ def random_judge(folder: Path, tokenizer: Any, *, small: bool) -> Any:
             num_key_value_heads=2,
             max_position_embeddings=2048,
             num_labels=1,
-            pad_token_id=PAD,
-            eos_token_id=END,
+            pad_token_id=tokenizer.pad_token_id,
+            eos_token_id=tokenizer.eos_token_id,
             bos_token_id=None,
         )
     )

@@ -29,7 +29,14 @@ from transformers import GenerationConfig
 
 from benchmarks.judges import random_judge
 from benchmarks.paired import cpu, machine, ratio, rotated, table
-from benchmarks.workload import END, PAD, WORDS, random_policy, random_prompts, word_tokenizer
+from benchmarks.workload import (
+    WORDS,
+    random_policy,
+    random_prompts,
+    real_policy,
+    real_prompts,
+    word_tokenizer,
+)
 from rm_monitor import RewardMonitor, Sampling
 from rm_monitor.generators.engine import EngineGenerator
 from rm_monitor.types import Prompt
@@ -46,6 +53,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--references", type=int, nargs="+", default=[1, 4], help="how many reference sets")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--tokens", type=int, default=160)
+    parser.add_argument("--model", help="folder of a real policy; without it the random one of 19 M")
     parser.add_argument("--bf16", action="store_true", help="both models; tokens then need not be equal")
     parser.add_argument("--quick", action="store_true", help="a smoke test: proves nothing")
     given = parser.parse_args(arguments)
@@ -59,18 +67,22 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
 
 def _run(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     dtype = torch.bfloat16 if given.bf16 else torch.float32
-    tokenizer = word_tokenizer()
+    if given.model:
+        policy, tokenizer = real_policy(given.model, dtype)
+        prompts = real_prompts(given.prompts)
+    else:
+        policy, tokenizer = random_policy(small=given.quick, dtype=dtype), word_tokenizer()
+        prompts = random_prompts(given.prompts)
     judge = random_judge(folder / "judge", tokenizer, small=given.quick).to(dtype)
-    prompts = random_prompts(given.prompts)
     sets = {f"set{r}": _references(prompts, r) for r in range(max(given.references))}
-    policy = random_policy(small=given.quick, dtype=dtype)
     monitors = {
-        r: _monitor(folder, prompts, dict(list(sets.items())[:r]), given, policy) for r in given.references
+        r: _monitor(folder, prompts, dict(list(sets.items())[:r]), given, policy, tokenizer)
+        for r in given.references
     }
     spent: dict[tuple[str, int], list[float]] = {}
     parts: dict[str, list[tuple[float, float]]] = {}
     for turn in range(given.rounds):
-        _train(policy, random_policy(small=given.quick, dtype=dtype, seed=turn + 1))
+        _train(policy, given, turn)
         said: dict[str, list[str]] = {}
         won: dict[tuple[str, int], float] = {}
         for name in rotated([OURS, *(f"TRL, batch {b}" for b in given.batches)], turn):
@@ -115,9 +127,16 @@ def _run(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     return {"rows": rows, "spent": spent}
 
 
-def _train(policy: Any, other: Any) -> None:
-    """Other weights in the same model."""
-    policy.load_state_dict(other.state_dict())
+def _train(policy: Any, given: argparse.Namespace, turn: int) -> None:
+    """Other weights in the same model: random ones, or real ones moved by a thousandth of their spread."""
+    if not given.model:
+        policy.load_state_dict(random_policy(small=given.quick, seed=turn + 1).state_dict())
+        return
+    rng = torch.Generator().manual_seed(turn)
+    with torch.no_grad():
+        for p in policy.parameters():
+            if p.ndim == 2:
+                p += 1e-3 * p.std() * torch.randn(p.shape, generator=rng).to(p.dtype)
 
 
 def _references(prompts: list[Prompt], number: int) -> list[str]:
@@ -140,7 +159,12 @@ class _Noting:
 
 
 def _monitor(
-    folder: Path, prompts: list[Prompt], sets: dict[str, list[str]], given: argparse.Namespace, policy: Any
+    folder: Path,
+    prompts: list[Prompt],
+    sets: dict[str, list[str]],
+    given: argparse.Namespace,
+    policy: Any,
+    tokenizer: Any,
 ) -> Any:
     """A monitor with a cache of its own, whose references are scored and whose engine has had its trial."""
     os.environ["RM_MONITOR_CACHE"] = str(folder / f"cache-{len(sets)}")
@@ -155,7 +179,7 @@ def _monitor(
         generator=_Noting(),
         on_error="raise",
     )
-    total, _ = cpu(lambda: monitor.evaluate(policy, word_tokenizer(), step=0))
+    total, _ = cpu(lambda: monitor.evaluate(policy, tokenizer, step=0))
     print(
         f"first {OURS} R={len(sets)}: {total:.2f} CPU-s, with the engine's trial and the references' scores"
     )
@@ -190,7 +214,11 @@ class _Peer:
             log=lambda values: setattr(self, "logged", values),
         )
         settings = GenerationConfig(
-            do_sample=False, max_new_tokens=tokens, eos_token_id=END, pad_token_id=PAD, use_cache=True
+            do_sample=False,
+            max_new_tokens=tokens,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+            use_cache=True,
         )
         self.callback = callback.WinRateCallback(
             judge=self, trainer=trainer, generation_config=settings, shuffle_order=False, use_soft_judge=True
