@@ -22,7 +22,8 @@ from rm_monitor.early_stop import Rival
 from rm_monitor.fresh import FreshAnswers
 from rm_monitor.length_control import LengthControl, length_control
 from rm_monitor.manifest import segment_id
-from rm_monitor.measurer import INITIAL, Measured, Measurer
+from rm_monitor.measurer import Measured, Measurer
+from rm_monitor.own_references import INITIAL
 from rm_monitor.selection import Selection
 from rm_monitor.signals import Watch
 from rm_monitor.stores.history import History

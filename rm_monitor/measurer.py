@@ -1,38 +1,30 @@
 """`Measurer`: answers and their values, with the weights as they stand. The first half of an evaluation.
 
-Every rank answers its share of the prompts; rank 0 scores all answers. Nothing is recorded here, and
-training is left as it was.
+Every rank answers its share of the prompts (`Answering`); rank 0 scores all answers. Nothing is recorded
+here, and training is left as it was.
 """
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any
 
+from rm_monitor.answering import Answering
 from rm_monitor.early_stop import Duel
-from rm_monitor.errors import GenerationError, RanksLostError, UnsupportedSetupError
+from rm_monitor.errors import RanksLostError, UnsupportedSetupError
 from rm_monitor.manifest import manifest
+from rm_monitor.own_references import OwnReferences
 from rm_monitor.panel import Panel
-from rm_monitor.progress import SlowBar
 from rm_monitor.prompts import PromptSet
 from rm_monitor.ranks import Ranks
-from rm_monitor.references import load_references, save_references
-from rm_monitor.sharded import Setup, describe, whole
+from rm_monitor.sharded import Setup
 from rm_monitor.types import Completion, FloatArray, Generator, ReferenceSet, Sampling, Table
 
-if TYPE_CHECKING:
-    from rm_monitor.generators.kl import InitialPolicy
-
 __all__ = ["Measured", "Measurer"]
-
-log = logging.getLogger("rm_monitor")
-
-INITIAL = "initial"  # name of the reference set that the initial policy answered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,9 +50,6 @@ class Measured:
     weights: str = ""
     level: float = 0.95
     stopped: str = ""
-
-
-_Answers: TypeAlias = list[tuple[int, list[Completion]]]  # with the number of the prompt they answer
 
 
 class Measurer:
@@ -93,19 +82,25 @@ class Measurer:
         self.prompts = prompts
         self.references = references
         self.sampling = sampling
-        self.generator = generator
-        self.ranks = Ranks.alone()
+        self._answering = Answering(
+            sampling=sampling, seed=seed, generator=generator, kl=kl, keep_sharded=keep_sharded
+        )
         self._panel = panel
-        self._seed = seed
-        self._keep_sharded = keep_sharded
-        self._own = not references
-        self._folder: Path | None = None
-        self._unkept: ReferenceSet | None = None  # answers of the initial policy that no disk has yet
-        self._initial: InitialPolicy | None = None
-        if kl is not None and kl is not False:
-            from rm_monitor.generators.kl import InitialPolicy  # noqa: PLC0415  needs torch
+        self._own = None if references else OwnReferences(prompts)
 
-            self._initial = InitialPolicy(kl)
+    @property
+    def ranks(self) -> Ranks:
+        """The processes that share the prompts."""
+        return self._answering.ranks
+
+    @property
+    def generator(self) -> Generator | None:
+        """How completions are made; None: in this process, not needed so far."""
+        return self._answering.generator
+
+    @generator.setter
+    def generator(self, generator: Generator) -> None:
+        self._answering.generator = generator
 
     @property
     def panel(self) -> Panel:
@@ -116,22 +111,23 @@ class Measurer:
     @property
     def needs_references(self) -> bool:
         """Whether the next answers become the references."""
-        return self._own and not self.references
+        return not self.references
 
     @property
     def given_references(self) -> ReferenceSet | None:
         """The first reference set that the user gave; None when the initial policy's answers serve."""
-        return None if self._own or not self.references else self.references[0]
+        return None if self._own is not None else self.references[0]
 
     def start(self, ranks: Ranks, folder: Path) -> None:
         """Say which process this is and where the initial policy's answers are kept."""
-        self.ranks, self._folder = ranks, folder / "references"
+        self._answering.ranks = ranks
+        if self._own is not None:
+            self._own.folder = folder / "references"
 
     def resume(self) -> None:
         """Load the initial policy's answers of an earlier process: they are never made again."""
-        if self._own and self._folder is not None:
-            kept = load_references(self._folder, INITIAL, self.prompts)
-            self.references = () if kept is None else (kept,)
+        if self._own is not None:
+            self.references = self._own.load()
 
     def manifest(self, metric: str) -> dict[str, Any]:
         """What the numbers depend on."""
@@ -140,7 +136,7 @@ class Measurer:
             references=self.references,
             scorers=self.panel.scorers,
             sampling=self.sampling,
-            seed=self._seed,
+            seed=self._answering.seed,
             metric=metric,
         )
 
@@ -156,9 +152,7 @@ class Measurer:
         Raises:
             UnsupportedSetupError: If it cannot answer safely; the message has the way out.
         """
-        if not getattr(self.generator, "needs_model", True):
-            return Setup()
-        return describe(model, sharded_forward=self._keep_sharded)
+        return self._answering.prepare(model)
 
     def weights(self, model: Any, tokenizer: Any) -> str:
         """Name of what answers; empty where the same weights need not say the same again."""
@@ -190,7 +184,7 @@ class Measurer:
         try:
             if duel is not None:
                 return self._in_blocks(model, tokenizer, step, duel)
-            completions = self._answer(self.prompts, model, tokenizer, step)
+            completions = self._answering.answer(self.prompts, model, tokenizer, step)
             facts["seconds_generate"] = time.monotonic() - began
             if self.ranks.is_first:
                 with undisturbed(model, tokenizer):
@@ -211,7 +205,9 @@ class Measurer:
 
         def answer(rows: Sequence[int]) -> list[list[Completion]]:
             with _timed(facts, "seconds_generate"):
-                return self._answer(self.prompts.only([asked[i] for i in rows]), model, tokenizer, step)
+                return self._answering.answer(
+                    self.prompts.only([asked[i] for i in rows]), model, tokenizer, step
+                )
 
         def score(
             rows: Sequence[int], completions: Sequence[Sequence[Completion]]
@@ -233,7 +229,7 @@ class Measurer:
         from rm_monitor.undisturbed import undisturbed  # noqa: PLC0415  needs torch
 
         try:
-            rows = self._answer(prompts, model, tokenizer, step)
+            rows = self._answering.answer(prompts, model, tokenizer, step)
             if not self.ranks.is_first:
                 return Measured(table=None)
             scorer = self.panel.scorers[self.panel.primary]
@@ -250,76 +246,6 @@ class Measurer:
         )
         return Measured(table=table)
 
-    def _answer(self, asked: PromptSet, model: Any, tokenizer: Any, step: int) -> list[list[Completion]]:
-        """``n`` lists of ``k`` completions, on every rank; each answered its share.
-
-        Raises:
-            Exception: What kept this rank from answering; GenerationError if it was another.
-        """
-        mine, error = self._own_answers(asked, model, tokenizer, step)
-        payloads, errors = self.ranks.agree(mine, error)  # reached by every rank, whatever happened to it
-        if error is not None:
-            raise error
-        if errors:
-            raise GenerationError(_by_rank(errors))
-        rows = dict(pair for payload in payloads if payload for pair in payload)
-        return [rows[i] for i in sorted(rows)]
-
-    def _own_answers(
-        self, asked: PromptSet, model: Any, tokenizer: Any, step: int
-    ) -> tuple[_Answers | None, Exception | None]:
-        """This rank's share of the answers, or what kept it from answering."""
-        from rm_monitor.undisturbed import undisturbed  # noqa: PLC0415
-
-        share = self.ranks.share(list(asked))
-        k = self.sampling.samples_per_prompt
-        in_step = False
-        try:
-            with ExitStack() as stack:
-                setup = self._begin(stack, model, undisturbed(model, tokenizer))
-                in_step = setup.forward == "sharded"
-                missing = self.ranks.largest_share(len(asked)) - len(share) if in_step else 0
-                # as many generate calls as every other rank
-                prompts = [prompt for _, prompt in share + [(0, asked[0])] * missing]
-                module = stack.enter_context(whole(model, setup))
-                answers = self._generate(prompts, module, tokenizer)
-                if self._initial is not None and model is not None:
-                    each = [prompt for prompt in prompts for _ in range(k)]
-                    answers = self._initial.measured(
-                        each, answers, model=module, tokenizer=tokenizer, step=step
-                    )
-                answers = [replace(c, tokens=()) for c in answers]
-        except UnsupportedSetupError:
-            raise
-        except Exception as problem:
-            if in_step:  # the others wait in a forward for this rank: only the end of the job frees them
-                raise UnsupportedSetupError(
-                    f"rank {self.ranks.rank} failed while the sharded model answered "
-                    f"({type(problem).__name__}: {problem}), and the others wait for it: the job ends. "
-                    "With sharded_weights='gather' such a failure is a gap on the curve"
-                ) from problem
-            return None, problem
-        return [(i, answers[j * k : (j + 1) * k]) for j, (i, _) in enumerate(share)], None
-
-    def _begin(self, stack: ExitStack, model: Any, context: AbstractContextManager[None]) -> Setup:
-        """Look at the model and enter; go on only if every rank could, for gathering weights needs them all.
-
-        Raises:
-            Exception: What went wrong here, or on another rank.
-        """
-        setup, error = Setup(), None
-        try:
-            setup = self.prepare(model)
-            stack.enter_context(context)
-        except Exception as problem:
-            error = problem
-        _, errors = self.ranks.agree(None, error)
-        if error is not None:
-            raise error
-        if errors:
-            raise GenerationError(_by_rank(errors))
-        return setup
-
     def _score(self, completions: list[list[Completion]], step: int, facts: dict[str, float]) -> Table:
         """The values of all answers; on rank 0."""
         facts |= getattr(self.generator, "measured", {})  # what it knows of its own cost
@@ -327,9 +253,10 @@ class Measurer:
         facts["tokens"] = float(tokens)
         if tokens:
             facts["tokens_per_second"] = tokens / max(facts["seconds_generate"], 1e-9)
-        self._keep_on_disk()
-        if self.needs_references:
-            self._keep_references(completions, step)
+        if self._own is not None:
+            if self.needs_references:
+                self.references = self._own.make(completions, step)
+            self._own.keep()
         began = time.monotonic()
         values = self.panel.values(completions, self.references)
         facts["seconds_score"] = time.monotonic() - began
@@ -339,52 +266,6 @@ class Measurer:
             values=values,
         )
 
-    def _generate(self, prompts: Sequence[Any], model: Any, tokenizer: Any) -> list[Completion]:
-        if self.generator is None:
-            from rm_monitor.generators import load_generator  # noqa: PLC0415  needs torch
-
-            self.generator = load_generator()
-        bar = SlowBar("answers")
-        try:
-            answers = self.generator.generate(
-                prompts,
-                self.sampling,
-                seed=self._seed,
-                model=model,
-                tokenizer=tokenizer,
-                progress=bar if self.ranks.is_first else None,
-            )
-        finally:
-            bar.close()
-        k = self.sampling.samples_per_prompt
-        if len(answers) != len(prompts) * k:
-            raise GenerationError(
-                f"the generator gave {len(answers)} completions for {len(prompts)} prompts x {k} samples"
-            )
-        return answers
-
-    def _keep_references(self, completions: Sequence[Sequence[Completion]], step: int) -> None:
-        source = "the initial policy" if step == 0 else f"the policy at step {step}"
-        if step != 0:
-            log.warning(
-                "rm_monitor: no answers of the initial policy are kept; %s becomes the reference", source
-            )
-        own = ReferenceSet(
-            name=INITIAL, completions=tuple(replace(row[0], sample=0) for row in completions), source=source
-        )
-        self.references, self._unkept = (own,), own
-        self._keep_on_disk()
-
-    def _keep_on_disk(self) -> None:
-        """Write the initial policy's answers; a disk that refuses is asked again at the next evaluation."""
-        if self._unkept is None or self._folder is None:
-            return
-        try:
-            save_references(self._folder, self._unkept, self.prompts)
-            self._unkept = None
-        except OSError as problem:
-            log.warning("rm_monitor: the references could not be written yet: %s", problem)
-
 
 @contextmanager
 def _timed(facts: dict[str, float], name: str) -> Iterator[None]:
@@ -393,7 +274,3 @@ def _timed(facts: dict[str, float], name: str) -> Iterator[None]:
         yield
     finally:
         facts[name] += time.monotonic() - began
-
-
-def _by_rank(errors: Mapping[int, str]) -> str:
-    return "; ".join(f"rank {rank}: {text}" for rank, text in errors.items())
