@@ -1,4 +1,4 @@
-"""`Logbook`: what rank 0 knows of a run. Every measurement is recorded, judged, elected and shown here.
+"""`Logbook`: what rank 0 knows of a run. Every measurement is recorded, judged (`Judging`) and shown here.
 
 The curve on disk, the verdict, the best checkpoint and the sinks. A pure function of what is on disk: a
 resumed run decides as the unbroken one would have. Nothing in here may stop training.
@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rm_monitor import contamination, evaluate, words
+from rm_monitor.complaints import Complaints
 from rm_monitor.contamination import Contamination
 from rm_monitor.early_stop import Rival
 from rm_monitor.fresh import FreshAnswers
-from rm_monitor.length_control import LengthControl, length_control
+from rm_monitor.judging import Judging, Rules
 from rm_monitor.manifest import segment_id
 from rm_monitor.measurer import Measured, Measurer
 from rm_monitor.own_references import INITIAL
@@ -29,51 +29,11 @@ from rm_monitor.signals import Watch
 from rm_monitor.stores.history import History
 from rm_monitor.stores.texts import write_texts
 from rm_monitor.stores.verdicts import write_verdict
-from rm_monitor.types import Best, EvalPoint, FloatArray, Signal, Sink, Table, Tolerance, Update, Verdict
-from rm_monitor.verdict import Memory, judge
+from rm_monitor.types import Best, EvalPoint, FloatArray, Signal, Sink, Table, Update, Verdict
 
-__all__ = ["Complaints", "Logbook", "Rules"]
+__all__ = ["Logbook"]
 
 log = logging.getLogger("rm_monitor")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
-    """By what a curve is judged.
-
-    Attributes:
-        metric: The headline metric.
-        temperature: Of the pool score; None: fitted to the first point's spread.
-        seed: Of every bootstrap.
-        min_drop: Smallest fall that is ever called degraded, as a share of the pool score.
-        tolerance: Fall that is healthy, likewise, or ``"jitter"``.
-        horizon: Evaluations the run will have; None: unknown.
-        keep_best: Candidates for the best that stay on disk.
-    """
-
-    metric: str
-    temperature: float | None = None
-    seed: int = 0
-    min_drop: float = 0.02
-    tolerance: Tolerance = 0.0
-    horizon: int | None = None
-    keep_best: int = 1
-
-
-class Complaints:
-    """Failures of ours, in the log: loud each time, with a traceback the first time."""
-
-    def __init__(self) -> None:
-        self._count: Counter[str] = Counter()
-
-    def __call__(self, key: str, message: str, problem: BaseException) -> None:
-        """Log one; ``key`` names its kind."""
-        self._count[key] += 1
-        first = self._count[key] == 1
-        again = "" if first else f"; {self._count[key]} times so far"
-        name = type(problem).__name__
-        cause = problem if first else None
-        log.warning("rm_monitor: %s (%s: %s)%s", message, name, problem, again, exc_info=cause)
 
 
 class Logbook:
@@ -113,10 +73,7 @@ class Logbook:
         self._sinks = sinks
         self._complain = complain
         self._every = every
-        self._memory = Memory()
-        self._watch = watch or Watch()
-        self._fresh = fresh
-        self._controlled: tuple[list[Any], LengthControl | None] = ([], None)
+        self._judging = Judging(measurer, rules, complain, watch=watch, fresh=fresh)
         self._told: set[tuple[str, str]] = set()
         self._history = History(folder)
         self._selection = Selection(
@@ -137,11 +94,11 @@ class Logbook:
         self.points = self._history.points()
         self._selection.begin(output_dir, {p.step for p in self.points})
         self._name_segment()
-        if self._fresh is not None:
-            self._fresh.begin(self._judged_by(), {p.step for p in self.points})
+        if self._judging.fresh is not None:
+            self._judging.fresh.begin(self._judged_by(), {p.step for p in self.points})
         if self.points:
             try:
-                self.verdict = self._judged()
+                self.verdict = self._judging.verdict(self.points)
             except Exception as problem:
                 self._complain("verdict", "no verdict on the curve so far", problem)
             self.keep()
@@ -170,7 +127,7 @@ class Logbook:
         try:
             self._name_segment()
             point = self._point(step, measured)
-            point = point if measured.stopped else self._at_equal_length(point)
+            point = point if measured.stopped else self._judging.at_equal_length(self.points, point)
         except Exception as problem:
             error, table = problem, None
             point = self._point(step, Measured(table=None, error=problem, facts=measured.facts))
@@ -183,7 +140,7 @@ class Logbook:
         except Exception as problem:
             self._complain("history", f"step {step} could not be written; it is kept in memory", problem)
         try:
-            self.verdict = self._judged()
+            self.verdict = self._judging.verdict(self.points)
             self.best = self._selection.elect(self.points, about_to_save=step if about_to_save else None)
         except Exception as problem:
             self._complain("verdict", f"no verdict at step {step}", problem)
@@ -205,36 +162,17 @@ class Logbook:
 
     @property
     def rival(self) -> Rival | None:
-        """What a checkpoint must be as good as to be worth all prompts; None: it is worth them anyhow.
-
-        The alarm needs whole evaluations until it has been raised twice in a row, and the best does until one
-        is decisively behind it. After that nothing hangs on a checkpoint that is.
-        """
-        verdict, metric = self.verdict, self.rules.metric
-        if verdict.state != "degraded" or verdict.consecutive < 2 or verdict.best is None:
-            return None
-        for point in self.points:
-            if (point.step, point.segment, point.status) == (verdict.best.step, self.segment, "ok"):
-                return Rival(step=point.step, metric=metric, values=point.values[metric])
-        return None
+        """What a checkpoint must be as good as to be worth all prompts; None: it is worth them anyhow."""
+        return self._judging.rival(self.points, self.verdict, self.segment)
 
     @property
     def wants_fresh(self) -> bool:
         """Whether the weights as they stand should answer fresh prompts too."""
-        return (
-            self._fresh is not None and self._unshown[0].status == "ok" and self._fresh.wanted(self.verdict)
-        )
+        return self._judging.wants_fresh(self._unshown[0], self.verdict)
 
     def settle(self, measured: Measured) -> None:
         """Take answers to fresh prompts; if there is a warning, judge again with what they say."""
-        assert self._fresh is not None
-        try:
-            if measured.table is None:
-                raise measured.error or RuntimeError("fresh prompts were not answered")
-            self._fresh.enter(self.verdict, evaluate.per_prompt(measured.table)["reward"])
-            self.verdict = self._judged()
-        except Exception as problem:
-            self._complain("fresh", "fresh prompts could not be asked; the warning stands as it is", problem)
+        self.verdict = self._judging.settle(self.points, self.verdict, measured)
 
     def show(self) -> None:
         """Show the evaluation that was entered last."""
@@ -330,76 +268,11 @@ class Logbook:
             skipped=measured.skipped,
             segment=self.segment,
             attempt=self._attempt,
-            measured={**measured.facts, **self._watch.facts(step, self.points)},
+            measured={**measured.facts, **self._judging.watch.facts(step, self.points)},
             weights=measured.weights,
             level=measured.level,
             stopped=measured.stopped,
         )
-
-    def _at_equal_length(self, point: EvalPoint) -> EvalPoint:
-        """The point with its win probability at the references' lengths, which takes the whole curve."""
-        control = self._lengths([*[p for p in self.points if p.step < point.step], point])
-        if control is None:
-            return point
-        more = {"lc_win_prob": control.win_prob[-1], "lc_slope": control.slope}
-        return replace(point, metrics={**point.metrics, **more})
-
-    def _lengths(self, curve: Sequence[EvalPoint]) -> LengthControl | None:
-        references = self._measurer.references
-        temperature = self._measurer.panel.margin_temperature
-        if not references or temperature is None:
-            return None
-        asked = [p.values for p in curve]  # one evaluation asks twice, and a look at a long curve takes long
-        last, control = self._controlled
-        if len(asked) == len(last) and all(a is b for a, b in zip(asked, last, strict=True)):
-            return control
-        control = length_control(curve, references[0], temperature=temperature, seed=self.rules.seed)
-        self._controlled = (asked, control)
-        return control
-
-    def _judged(self) -> Verdict:
-        rules = self.rules
-        verdict = judge(
-            self.points,
-            metric=rules.metric,
-            horizon=rules.horizon,
-            temperature=rules.temperature,
-            seed=rules.seed,
-            min_drop=rules.min_drop,
-            tolerance=rules.tolerance,
-            clusters=evaluate.clusters(self._measurer.prompts),
-            confirm_on_warn=self._fresh is not None,
-            settled={} if self._fresh is None else self._fresh.settled,
-            memory=self._memory,
-        )
-        signals = self._seen(verdict)
-        flags = tuple(dict.fromkeys([*verdict.flags, *(s.name for s in signals)]))
-        verdict = replace(verdict, flags=flags, signals=signals)
-        return replace(verdict, reason=words.reason(verdict, metric=rules.metric))
-
-    def _seen(self, verdict: Verdict) -> tuple[Signal, ...]:
-        """What is seen beside the headline; a failure here costs no verdict."""
-        rules = self.rules
-        try:
-            unconfirmed = None
-            if self._fresh is not None and verdict.step is not None:
-                unconfirmed = self._fresh.signal(verdict.step)
-            seen = self._watch.see(
-                self.points,
-                verdict,
-                lengths=self._lengths(self.points),
-                references=self._measurer.given_references,
-                metric=rules.metric,
-                horizon=rules.horizon,
-                min_drop=rules.min_drop,
-                tolerance=rules.tolerance,
-                seed=rules.seed,
-                clusters=evaluate.clusters(self._measurer.prompts),
-            )
-            return seen if unconfirmed is None else (unconfirmed, *seen)
-        except Exception as problem:
-            self._complain("signals", "tells and second opinions could not be read", problem)
-            return ()
 
     def _news(self) -> tuple[Signal, ...]:
         """Signals that nobody was told of yet."""

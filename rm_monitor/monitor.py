@@ -16,13 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rm_monitor import evaluate, inputs, stats, words
+from rm_monitor.complaints import Complaints
 from rm_monitor.config import MonitorConfig
 from rm_monitor.errors import RanksLostError, RMMonitorError
 from rm_monitor.fresh import FreshAnswers, check_fresh
 from rm_monitor.generators import load_generator
 from rm_monitor.initial import initial_checkpoint
+from rm_monitor.judging import Rules
 from rm_monitor.known import Decided, Known, Opened
-from rm_monitor.logbook import Complaints, Logbook, Rules
+from rm_monitor.logbook import Logbook
 from rm_monitor.manifest import segment_id
 from rm_monitor.measurer import Measured, Measurer
 from rm_monitor.overlap import Late, Overlap, Recipe
