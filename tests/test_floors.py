@@ -11,10 +11,10 @@ FLOORS = [
     for rooms in (
         "types errors",
         "stats escape prompts http files complaints checkpoints budget unwrap packed",
-        "confirmation contamination evaluate generators keeper length_control overoptimisation progress ranks "
-        "references schedule scorers sharded stores tells training_reward undisturbed verdict words",
-        "answering config early_stop doctor fresh initial manifest own_references panel report same_model "
-        "same_weights selection",
+        "confirmation contamination evaluate generators keeper length_control overoptimisation progress "
+        "ranks references schedule scorers sharded stores tells training_reward undisturbed verdict words",
+        "answering config early_stop doctor fresh initial manifest own_references panel report "
+        "same_model same_weights selection",
         "inputs measurer signals sinks",
         "judging",
         "logbook",
@@ -28,12 +28,14 @@ FLOORS = [
     )
 ]
 FLOOR = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
-LIGHT = set(
-    "types errors stats escape evaluate progress prompts references schedule verdict words tells "
-    "overoptimisation training_reward length_control same_model signals fresh confirmation config early_stop "
-    "initial manifest panel report selection complaints own_references answering inputs measurer judging "
-    "logbook plan known same_weights monitor runs cli".split()
-)
+LIGHT = {
+    *("types", "errors", "stats", "escape", "prompts", "complaints"),
+    *("evaluate", "progress", "references", "schedule", "verdict", "words", "tells", "overoptimisation"),
+    *("training_reward", "length_control", "confirmation"),
+    *("answering", "config", "early_stop", "fresh", "initial", "manifest", "own_references", "panel"),
+    *("report", "same_model", "same_weights", "selection"),
+    *("inputs", "measurer", "signals", "judging", "logbook", "plan", "known", "monitor", "runs", "cli"),
+}
 HEAVY = {"torch", "transformers", "accelerate", "wandb"}
 ALLOWED = {("monitor", "callback")}  # RewardMonitor.callback() is a convenience that looks up
 MODULES = sorted(ROOT.rglob("*.py"))

@@ -85,7 +85,7 @@ CALL_SITES = {  # where it is injected -> whether the evaluation itself is lost
     "rm_monitor.stores.history.History.append": False,
     "rm_monitor.stores.history.write_rows": False,
     "rm_monitor.stores.lines.append": False,
-    "rm_monitor.logbook.judge": False,
+    "rm_monitor.judging.judge": False,
     "rm_monitor.selection.Selection.elect": False,
     "rm_monitor.selection.Selection.keep": False,
     "rm_monitor.selection.stats.best": False,
@@ -140,7 +140,7 @@ def test_a_trainer_runs_to_its_end_whatever_fails(
         "generate": (EngineGenerator, "generate"),
         "score": (CountsGood, "score"),
         "append": (History, "append"),
-        "judge": ("rm_monitor.logbook.judge",),
+        "judge": ("rm_monitor.judging.judge",),
         "pin": ("rm_monitor.keeper.Keeper.pin",),
     }[site]
     monkeypatch.setattr(*where, booms)
