@@ -35,7 +35,8 @@ class Measured:
         table: Completions and values; None if it failed, and on every rank but the first.
         error: Why it failed.
         skipped: Why it was left out on purpose; empty when it was not.
-        facts: ``seconds``, ``seconds_generate``, ``seconds_score``, ``tokens``, ``tokens_per_second``;
+        facts: ``seconds``, ``seconds_generate``, ``seconds_score``, ``tokens``, ``tokens_per_second``,
+            ``score_tokens``, ``score_tokens_per_second``, ``cache_hits`` (share of scores that were kept);
             ``same_weights_as``: the step whose numbers these are; ``early_stop``: the share of the prompts
             that was answered, where fewer than all might have been.
         weights: Name of the weights that answered; empty: unknown.
@@ -201,7 +202,7 @@ class Measurer:
         from rm_monitor.undisturbed import undisturbed  # noqa: PLC0415  needs torch
 
         facts = {"seconds_generate": 0.0, "seconds_score": 0.0}
-        asked = tuple(self.prompts)
+        asked, before = tuple(self.prompts), self.panel.spent()
 
         def answer(rows: Sequence[int]) -> list[list[Completion]]:
             with _timed(facts, "seconds_generate"):
@@ -221,6 +222,7 @@ class Measurer:
             "seconds": facts["seconds_generate"] + facts["seconds_score"],
             "early_stop": answers.n / len(asked),
             "tokens": float(answers.tokens),
+            **dict(_since(before, self.panel.spent(), facts["seconds_score"])),
         }
         return Measured(table=answers.table(), facts=facts, level=level, stopped=stopped)
 
@@ -257,14 +259,25 @@ class Measurer:
             if self.needs_references:
                 self.references = self._own.make(completions, step)
             self._own.keep()
-        began = time.monotonic()
-        values = self.panel.values(completions, self.references)
-        facts["seconds_score"] = time.monotonic() - began
+        before, facts["seconds_score"] = self.panel.spent(), 0.0
+        with _timed(facts, "seconds_score"):
+            values = self.panel.values(completions, self.references)
+        facts.update(_since(before, self.panel.spent(), facts["seconds_score"]))
         return Table(
             prompt_ids=tuple(p.id for p in self.prompts),
             completions=tuple(tuple(row) for row in completions),
             values=values,
         )
+
+
+def _since(before: Mapping[str, int], now: Mapping[str, int], seconds: float) -> Iterator[tuple[str, float]]:
+    """What the judges did in these seconds, by `Panel.spent`."""
+    done = {name: count - before[name] for name, count in now.items()}
+    if looked := done["kept"] + done["new"]:
+        yield "cache_hits", done["kept"] / looked
+    if done["tokens"]:
+        yield "score_tokens", float(done["tokens"])
+        yield "score_tokens_per_second", done["tokens"] / max(seconds, 1e-9)
 
 
 @contextmanager

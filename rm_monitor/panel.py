@@ -149,6 +149,19 @@ class Panel:
                     panel._all_references[name, part.name] = self.reference_rewards(name, whole)
         return panel, parts
 
+    def spent(self) -> dict[str, int]:
+        """What the judges did so far: scores that were ``kept`` or ``new``, and ``tokens`` read."""
+        spent = {"kept": 0, "new": 0, "tokens": 0}
+        waiting: list[object] = list(self.scorers.values())
+        while waiting:  # a judge behind its cache, and the judges of an ensemble behind theirs
+            one = waiting.pop()
+            for name, attribute in (("kept", "hits"), ("new", "misses"), ("tokens", "tokens_read")):
+                spent[name] += int(getattr(one, attribute, 0))
+            waiting += [inner for inner in (getattr(one, "scorer", None),) if inner is not None]
+            members = getattr(one, "members", None)
+            waiting += members.values() if isinstance(members, Mapping) else []
+        return spent
+
     def expected(self, references: Sequence[ReferenceSet]) -> FloatArray | None:
         """``(n,)`` rewards of the first reference set by the primary scorer; None for a preference model."""
         if not references or isinstance(self.scorers[self.primary], PreferenceScorer):

@@ -69,7 +69,7 @@ def runs(tmp_path_factory, tiny_policy_dir, tiny_tokenizer, tiny_reward_model_di
         folder = tmp_path_factory.mktemp(name.replace(" ", "-"))
         monitors[name], sinks = None, ()
         if name == "overlap":
-            run = wandb.init(mode="offline", dir=folder)
+            run = wandb.init(mode="offline", dir=folder, reinit="finish_previous")
             sinks = ("wandb",)
         if name != "alone":
             monitors[name] = monitor_of(folder, str(tiny_reward_model_dir), *sinks, overlap=name == "overlap")

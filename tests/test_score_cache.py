@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from rm_monitor import RewardMonitor
 from rm_monitor.cli import app
+from rm_monitor.scorers import Ensemble
 from rm_monitor.scorers.cached import CachedScorer
 from rm_monitor.stores import scores as scores_module
 from rm_monitor.stores.carry import export_scores, import_scores
@@ -268,3 +270,24 @@ def test_the_commands_do_what_they_say(store, tmp_path):
     with sqlite3.connect(store.path) as raw:
         raw.execute("update scores set crc = 0 where key = ?", (key(1),))
     assert run("verify") == (1, "10 scores checked, 1 damaged and dropped\n")
+
+
+def test_every_point_says_what_scoring_cost_and_what_the_cache_spared(
+    tmp_path, tiny_policy, tiny_tokenizer, tiny_reward_model_dir
+):
+    folder = str(tiny_reward_model_dir)
+    judges = {"judge": folder, "both": Ensemble({"a": folder, "b": folder})}
+    found = []
+    for run in ("first", "again"):
+        monitor = RewardMonitor(
+            judges, ["One?", "Two?"], references=["1", "2"], output_dir=tmp_path / run, report_to=[]
+        )
+        point = monitor.evaluate(tiny_policy, tiny_tokenizer, step=0)
+        assert point.status == "ok", point.reason
+        found.append(point.measured)
+    first, again = found
+    assert first["cache_hits"] == pytest.approx(2 / 3)  # the ensemble's members are the judge
+    assert first["score_tokens"] > 8
+    assert first["score_tokens_per_second"] > 0
+    assert again["cache_hits"] == 1.0
+    assert again["score_tokens"] < first["score_tokens"]  # a few hits are scored again

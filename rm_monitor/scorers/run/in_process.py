@@ -75,6 +75,7 @@ class InProcessScorer:
         self.device = device
         self.temperature = temperature
         self.notes = tuple(notes)
+        self.tokens_read = 0  # so far, each distinct input once
         self._resting: Rests | None = None
         self._padded: dict[str, str] = {}
 
@@ -219,6 +220,7 @@ class InProcessScorer:
             if one.usable:
                 place[i] = unique.setdefault(self._row(one), len(unique))
         scored = place >= 0
+        self.tokens_read += sum(len(row.ids) for row in unique)
         said = self._run(list(unique), batcher or self.batcher, many) if unique else Readout(torch.empty(0))
 
         def spread(values: torch.Tensor) -> FloatArray:
