@@ -181,10 +181,13 @@ def turn(model, seed):
 class Scripted:
     """A worker in this process: what it says comes when the script says so; it can end at any word."""
 
-    script: list[str] = []  # noqa: RUF012  each word: "speak", "silent" or "end"
+    script: list[str] = []  # noqa: RUF012  each word: "speak", "silent", "end" or "fail" to start
     alive = 0
 
     def __init__(self, luggage, slot, log):
+        if self.script and self.script[-1] == "fail":
+            self.script.pop()
+            raise OSError("no more processes")
         type(self).alive += 1
         assert self.alive == 1, "one at a time"
         self.slot, self.words = slot, []
@@ -195,6 +198,7 @@ class Scripted:
 
     def hear(self, *, wait):
         do = self.script.pop() if self.script else "speak"
+        do = "speak" if do == "fail" else do
         if do == "end":
             self.end()
             raise WorkerEndedError("it is gone")
@@ -215,7 +219,7 @@ class Scripted:
 @settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     plans=st.lists(st.sampled_from(["measure", "measure", "known", "skipped"]), min_size=1, max_size=8),
-    script=st.lists(st.sampled_from(["speak", "silent", "end"]), max_size=30),
+    script=st.lists(st.sampled_from(["speak", "silent", "end", "fail"]), max_size=30),
     looks=st.integers(0, 3),
 )
 def test_whatever_the_timing_results_come_in_order_each_of_its_own_weights(

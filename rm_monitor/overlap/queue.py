@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rm_monitor.errors import GenerationError, UnsupportedSetupError
+from rm_monitor.errors import GenerationError
 from rm_monitor.measurer import Measured
 from rm_monitor.overlap import refusals
 from rm_monitor.overlap.recipe import Recipe
@@ -134,16 +134,7 @@ class Overlap:
         """
         left_out = plan.known or (Measured(table=None, skipped=plan.skipped) if plan.skipped else None)
         if left_out is None:
-            try:
-                began = time.monotonic()
-                while not self._has_room(model):
-                    self._one(record, wait=True)
-                waited = time.monotonic() - began
-                self._submit(
-                    model, tokenizer, step=step, checkpoint=checkpoint, weights=plan.weights, waited=waited
-                )
-            except (OSError, UnsupportedSetupError, RuntimeError) as problem:  # no memory, or another model
-                left_out = Measured(table=None, error=problem)
+            left_out = self._copy(model, tokenizer, plan, step, checkpoint, record)
         if left_out is not None:
             left_out = replace(left_out, weights=plan.weights)
             self._jobs.append(_Job(step, checkpoint, left_out, measured=True))
@@ -165,42 +156,56 @@ class Overlap:
             record(late)
         return late is not None
 
-    def _has_room(self, model: Any) -> bool:
-        """Whether a snapshot of this model can be taken now."""
-        from rm_monitor.overlap.structure import layout  # noqa: PLC0415  needs torch
+    def _copy(
+        self,
+        model: Any,
+        tokenizer: Any,
+        plan: Plan,
+        step: int,
+        checkpoint: Path | None,
+        record: Callable[[Late], Any],
+    ) -> Measured | None:
+        """Wait for room and copy the weights; what went wrong, if it did."""
+        from rm_monitor.overlap.slot import weights  # noqa: PLC0415  needs torch
+        from rm_monitor.overlap.structure import layout  # noqa: PLC0415
 
-        if layout(model) != self._layout:
+        began = time.monotonic()
+        try:
+            shape = layout(model)
+        except Exception as problem:
+            return Measured(table=None, error=problem)
+        while not self._has_room(shape):
+            self._one(record, wait=True)
+        facts = {"seconds_waited": time.monotonic() - began}
+        began = time.monotonic()
+        try:
+            slot = self._slot_for(model, tokenizer, shape)
+            slot.write(weights(model))
+        except Exception as problem:  # no memory; or a model that `check` was not shown
+            return Measured(table=None, error=problem, facts=facts)
+        facts["seconds_snapshot"] = time.monotonic() - began
+        self._jobs.append(_Job(step, checkpoint, Measured(table=None, facts=facts, weights=plan.weights)))
+        return None
+
+    def _has_room(self, shape: Any) -> bool:
+        """Whether a model of this layout can be copied now."""
+        if shape != self._layout:
             return self.idle  # a new slot is needed, and the old one is in use
         return all(job.taken or job.measured for job in self._jobs)
 
-    def _submit(
-        self, model: Any, tokenizer: Any, *, step: int, checkpoint: Path | None, weights: str, waited: float
-    ) -> None:
-        """Copy the weights; training may go on as soon as this returns.
-
-        Args:
-            model: The model as it stands, for which there is room.
-            tokenizer: Its tokenizer.
-            step: Optimizer step.
-            checkpoint: Where these weights already lie, if they do.
-            weights: Their name; empty: unknown.
-            waited: Seconds that training stood still until there was room.
-        """
+    def _slot_for(self, model: Any, tokenizer: Any, shape: Any) -> Slot:
+        """The slot, made anew for a model of another layout; the next process is told of its structure."""
         from rm_monitor.overlap import slot, structure  # noqa: PLC0415  needs torch
         from rm_monitor.overlap.settings import settings  # noqa: PLC0415
 
-        began = time.monotonic()
-        if self._slot is None or structure.layout(model) != self._layout:
+        if self._slot is None or shape != self._layout:
             self.close()
             on = str(slot.weights(model)[0].device) if self._device is True else self._device
             packed = structure.pack(model, tokenizer)
             parts = (self._references, settings(), packed, on)
             self._luggage = _luggage(self._recipe.packed(), *map(pickle.dumps, parts))
-            self._slot, self._layout = slot.Slot.for_model(model), structure.layout(model)
-        self._slot.write(slot.weights(model))
-        facts = {"seconds_snapshot": time.monotonic() - began, "seconds_waited": waited}
-        self._jobs.append(_Job(step, checkpoint, Measured(table=None, facts=facts, weights=weights)))
-        self._tell_head()
+            self._slot, self._layout = slot.Slot.for_model(model), shape
+        return self._slot
 
     def _next(self, *, wait: bool = False) -> Late | None:
         """The oldest outstanding result, if it is there; None: it is not, or only its snapshot was taken.
@@ -243,7 +248,11 @@ class Overlap:
         """
         assert self._worker is not None
         self._worker.tell("save", str(folder))
-        heard = self._worker.hear(wait=True)
+        try:
+            heard = self._worker.hear(wait=True)
+        except Exception:
+            self._worker = None
+            raise
         assert heard is not None
         if heard[1]:
             raise RuntimeError(heard[1])
@@ -260,11 +269,14 @@ class Overlap:
 
     def _tell_head(self) -> Worker:
         """Let the process measure the oldest outstanding snapshot, once."""
-        from rm_monitor.overlap.worker import Worker  # noqa: PLC0415  needs torch
+        from rm_monitor.overlap.worker import Worker, WorkerEndedError  # noqa: PLC0415  needs torch
 
         assert self._slot is not None
         if self._worker is None:
-            self._worker = Worker(self._luggage, self._slot, self._log)
+            try:
+                self._worker = Worker(self._luggage, self._slot, self._log)
+            except OSError as problem:
+                raise WorkerEndedError(f"the second process could not be started: {problem}") from problem
         job = self._jobs[0]
         if not job.told and not job.measured:
             job.told = True

@@ -53,7 +53,7 @@ class Worker:
                 env=_environment(),
             )
         theirs.close()
-        self._end = weakref.finalize(self, _end, self._process)
+        self._end = weakref.finalize(self, _end, self._process, os.getpid())
         self._poll = select.poll()
         self._poll.register(self._pipe.fileno(), select.POLLIN)
 
@@ -109,7 +109,9 @@ def _environment() -> dict[str, str]:
     return {**kept, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: subprocess.Popen[bytes], owner: int) -> None:
+    if os.getpid() != owner:  # a fork of the trainer ends, not the trainer
+        return
     if process.poll() is None:
         try:
             process.wait(timeout=0.2)  # one that ends by itself says how
