@@ -2,7 +2,8 @@
 
 ``python -m benchmarks.drafts --model FOLDER`` fine-tunes the model and answers prompts every few steps, each
 time without drafts, with the last two evaluations as drafts, with drafts from twice as far back, and with
-drafts that are nonsense. All give the same tokens, which is asserted.
+drafts that are nonsense. All give the same tokens, which is asserted. First it prints what a forward costs by
+the tokens in it: no draft can save more than the difference between a decoded and a checked token.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import argparse
 import json
 import math
 import random
+import statistics
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,6 +21,8 @@ import torch
 from benchmarks.paired import cpu, machine, rotated, table
 from benchmarks.workload import REAL, random_policy, random_prompts, real_policy, real_prompts, word_tokenizer
 from rm_monitor.generators.engine import EngineGenerator
+from rm_monitor.packed.linears import packed_linears
+from rm_monitor.packed.memory import free_memory
 from rm_monitor.types import Prompt, Sampling
 
 GREEDY, DRAWN = "greedy", "temperature 0.7"
@@ -51,6 +56,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     rows: dict[str, dict[str, str]] = {}
     ratios: dict[str, list[float]] = {"last two": [], "twice as far": [], "nonsense": []}
     print(machine(), flush=True)
+    _print_costs(model, given.prompts)
     for number in range(given.evaluations):
         if number:
             _train(model, tokenizer, texts, optimizer, given.every, rng)
@@ -93,6 +99,24 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
                 )
     print(table(rows), flush=True)
     return {"rows": rows, "ratios": ratios}
+
+
+def _print_costs(model: Any, rows: int) -> None:
+    """What one forward costs, and the most that drafts could be worth with so many rows."""
+    costs: dict[int, float] = {}
+    with torch.no_grad(), packed_linears(model, free_memory(torch.device("cpu"))):
+        for tokens in sorted({1, 4, 8, 16, 32, 64, 128, rows}):
+            ids = torch.randint(5, 1000, (1, tokens))
+            places = torch.arange(tokens)[None]
+            run = partial(model, input_ids=ids, position_ids=places, use_cache=False)
+            costs[tokens] = statistics.median([cpu(run)[0] for _ in range(7)][2:])
+    print(table({"CPU-ms a forward": {str(t): f"{1e3 * c:.1f}" for t, c in costs.items()}}))
+    decoded, checked = costs[rows] / rows, (costs[128] - costs[64]) / 64
+    print(
+        f"{rows} rows: a decoded token {1e3 * decoded:.2f} CPU-ms, one more in a full forward "
+        f"{1e3 * checked:.2f}: at most {decoded / checked:.2f} times faster",
+        flush=True,
+    )
 
 
 def _setting(given: argparse.Namespace) -> tuple[Any, Any, list[Prompt], list[str]]:
