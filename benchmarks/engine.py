@@ -3,7 +3,7 @@
 ``model.generate`` runs over prompts sorted by length in batches of several sizes, without the entropy that
 the engine records. The linears are those of the model, run on random rows with the token counts of the
 engine's own forwards (prefills included), nothing else: no attention, no norms, no Python in between; once as
-they are and once packed by oneDNN. All in the same run.
+they are and once packed by oneDNN. All in the same run. ``--profile`` says what the engine's time goes to.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ from __future__ import annotations
 import argparse
 import logging
 import statistics
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
+from torch.profiler import ProfilerActivity, profile
 from transformers import GenerationConfig
 
 from benchmarks.paired import cpu, machine, ratio, rotated, table
@@ -38,6 +40,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--tokens", type=int, default=160)
     parser.add_argument("--bf16", action="store_true", help="tokens then need not be equal")
+    parser.add_argument("--profile", action="store_true", help="only the shares of one run of the engine")
     parser.add_argument("--quick", action="store_true", help="a smoke test: proves nothing")
     given = parser.parse_args(arguments)
     if given.quick:
@@ -56,6 +59,8 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         prompts[:2], Sampling(max_new_tokens=1), seed=1, model=model, tokenizer=tokenizer
     )  # the trial
     answer = partial(engine.generate, prompts, sampling, model=model, tokenizer=tokenizer)
+    if given.profile:
+        return _profile(answer, model, engine)
     spent: dict[str, list[float]] = {}
     for turn in range(given.rounds):
         said: dict[str, list[str]] = {}
@@ -128,6 +133,25 @@ def _linears(model: Any, trajectory: list[tuple[int, int]], *, packed: bool) -> 
 
     with torch.no_grad(), packed_linears(model, 1 << 40 if packed else 0):
         return cpu(run)[0]
+
+
+def _profile(answer: Callable[[], Any], model: Any, engine: EngineGenerator) -> dict[str, Any]:
+    """CPU seconds of one run by kind of operation, as torch's profiler sees them."""
+    with profile(activities=[ProfilerActivity.CPU]) as seen:
+        answer()
+    spent = {"linear layers": 0.0, "attention": 0.0, "everything else": 0.0}
+    for one in seen.key_averages():
+        kind = "linear" if "linear" in one.key or one.key in ("aten::mm", "aten::addmm") else one.key
+        kind = "attention" if "scaled_dot_product" in kind else kind
+        name = {"linear": "linear layers", "attention": "attention"}.get(kind, "everything else")
+        spent[name] += one.self_cpu_time_total / 1e6
+    head = model.get_output_embeddings()
+    body = sum(m.weight.numel() for m in model.modules() if isinstance(m, nn.Linear) and m is not head)
+    work = sum(2 * (t * body + reach * head.weight.numel()) for t, reach in engine.facts.trajectory)
+    total = sum(spent.values())
+    rows = {name: {"CPU-s": f"{s:.2f}", "share": f"{s / total:.0%}"} for name, s in spent.items()}
+    print(f"{table(rows)}\nlinear layers: {work / spent['linear layers'] / 1e9:.0f} GFLOP/s", flush=True)
+    return {"rows": rows}
 
 
 if __name__ == "__main__":
