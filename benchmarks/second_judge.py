@@ -10,7 +10,7 @@ import argparse
 
 import numpy as np
 
-from rm_monitor.overoptimisation import second_opinions
+from rm_monitor.signals.overoptimisation import second_opinions
 from rm_monitor.types import EvalPoint
 
 PROMPTS, EVALUATIONS, SHARED = 128, 16, 0.5

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rm_monitor.prompts import PromptSet, load_prompts
-from rm_monitor.references import resolve_references
+from rm_monitor.references.given import resolve_references
 from rm_monitor.scorers import load_scorer
 from rm_monitor.types import PreferenceScorer, ReferenceSet, Scorer
 

@@ -9,10 +9,10 @@ from typing import Any
 from rm_monitor import evaluate, words
 from rm_monitor.complaints import Complaints
 from rm_monitor.early_stop import Rival
-from rm_monitor.fresh import FreshAnswers
-from rm_monitor.length_control import LengthControl, length_control
-from rm_monitor.measurer import Measured, Measurer
-from rm_monitor.signals import Watch
+from rm_monitor.held_out.fresh import FreshAnswers
+from rm_monitor.measuring.measurer import Measured, Measurer
+from rm_monitor.signals.length_control import LengthControl, length_control
+from rm_monitor.signals.watch import Watch
 from rm_monitor.types import EvalPoint, Signal, Tolerance, Verdict
 from rm_monitor.verdict import Memory, judge
 

@@ -15,17 +15,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rm_monitor import contamination, evaluate, words
+from rm_monitor import evaluate, words
+from rm_monitor.checkpoints.selection import Selection
 from rm_monitor.complaints import Complaints
-from rm_monitor.contamination import Contamination
 from rm_monitor.early_stop import Rival
-from rm_monitor.fresh import FreshAnswers
+from rm_monitor.held_out.fresh import FreshAnswers
 from rm_monitor.judging import Judging, Rules
 from rm_monitor.manifest import segment_id
-from rm_monitor.measurer import Measured, Measurer
-from rm_monitor.own_references import INITIAL
-from rm_monitor.selection import Selection
-from rm_monitor.signals import Watch
+from rm_monitor.measuring.measurer import Measured, Measurer
+from rm_monitor.references.own import INITIAL
+from rm_monitor.signals import contamination
+from rm_monitor.signals.contamination import Contamination
+from rm_monitor.signals.watch import Watch
 from rm_monitor.stores.history import History
 from rm_monitor.stores.texts import write_texts
 from rm_monitor.stores.verdicts import write_verdict

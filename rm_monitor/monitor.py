@@ -16,24 +16,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rm_monitor import evaluate, inputs, stats, words
+from rm_monitor.checkpoints.initial import initial_checkpoint
 from rm_monitor.complaints import Complaints
 from rm_monitor.config import MonitorConfig
 from rm_monitor.errors import RanksLostError, RMMonitorError
-from rm_monitor.fresh import FreshAnswers, check_fresh
 from rm_monitor.generators import load_generator
-from rm_monitor.initial import initial_checkpoint
+from rm_monitor.held_out.fresh import FreshAnswers, check_fresh
 from rm_monitor.judging import Rules
 from rm_monitor.known import Decided, Known, Opened
 from rm_monitor.logbook import Logbook
 from rm_monitor.manifest import segment_id
-from rm_monitor.measurer import Measured, Measurer
+from rm_monitor.measuring.measurer import Measured, Measurer
+from rm_monitor.measuring.panel import Panel
 from rm_monitor.overlap import Late, Overlap, Recipe
-from rm_monitor.panel import Panel
 from rm_monitor.plan import Plan, Planner
 from rm_monitor.prompts import PromptSet, load_prompts
 from rm_monitor.ranks import Ranks
 from rm_monitor.schedule import Schedule
-from rm_monitor.signals import Watch
+from rm_monitor.signals.watch import Watch
 from rm_monitor.sinks import default_sinks, load_sinks
 from rm_monitor.types import Best, EvalPoint, Generator, Sampling, Sink, Tolerance, Verdict
 
@@ -505,7 +505,7 @@ class RewardMonitor:
 
         Args:
             step: Optimizer step.
-            logs: Name -> number, under the names that TRL uses (`rm_monitor.training_reward.KEYS`).
+            logs: Name -> number, under the names that TRL uses (`rm_monitor.signals.training_reward.KEYS`).
             arguments: The trainer's; its ``reward_model_path`` is read, if it has one.
         """
         if self._watch is not None:

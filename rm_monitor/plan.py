@@ -15,7 +15,7 @@ from rm_monitor.budget import Budget
 from rm_monitor.complaints import Complaints
 from rm_monitor.early_stop import Duel, Looks
 from rm_monitor.logbook import Logbook
-from rm_monitor.measurer import Measured, Measurer
+from rm_monitor.measuring.measurer import Measured, Measurer
 from rm_monitor.ranks import Ranks
 from rm_monitor.schedule import Schedule
 from rm_monitor.types import Prompt

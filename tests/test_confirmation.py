@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from rm_monitor import Estimate, EvalPoint, RewardMonitor, Sampling, load_prompts, words
-from rm_monitor.confirmation import confirm_best, parts
 from rm_monitor.evaluate import per_prompt
+from rm_monitor.held_out.confirmation import confirm_best, parts
 from tests.helpers import CountsGood
 
 HELD_OUT = load_prompts([f"held out {i}" for i in range(200)])

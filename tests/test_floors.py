@@ -10,12 +10,11 @@ FLOORS = [
     set(rooms.split())
     for rooms in (
         "types errors",
-        "stats escape prompts http files complaints checkpoints budget unwrap packed",
-        "confirmation contamination evaluate generators keeper length_control overoptimisation progress "
-        "ranks references schedule scorers sharded stores tells training_reward undisturbed verdict words",
-        "answering config early_stop doctor fresh initial manifest own_references panel report "
-        "same_model same_weights selection",
-        "inputs measurer signals sinks",
+        "stats escape prompts http files complaints budget unwrap packed",
+        "evaluate verdict words tells references schedule progress ranks sharded undisturbed "
+        "scorers generators stores",
+        "checkpoints held_out early_stop same_weights manifest config doctor report",
+        "inputs measuring signals sinks",
         "judging",
         "logbook",
         "plan",
@@ -29,12 +28,10 @@ FLOORS = [
 ]
 FLOOR = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 LIGHT = {
-    *("types", "errors", "stats", "escape", "prompts", "complaints"),
-    *("evaluate", "progress", "references", "schedule", "verdict", "words", "tells", "overoptimisation"),
-    *("training_reward", "length_control", "confirmation"),
-    *("answering", "config", "early_stop", "fresh", "initial", "manifest", "own_references", "panel"),
-    *("report", "same_model", "same_weights", "selection"),
-    *("inputs", "measurer", "signals", "judging", "logbook", "plan", "known", "monitor", "runs", "cli"),
+    *("types", "errors", "stats", "escape", "prompts", "complaints", "budget"),
+    *("evaluate", "verdict", "words", "tells", "references", "schedule", "progress"),
+    *("checkpoints", "held_out", "early_stop", "same_weights", "manifest", "config", "report"),
+    *("inputs", "measuring", "signals", "judging", "logbook", "plan", "known", "monitor", "runs", "cli"),
 }
 HEAVY = {"torch", "transformers", "accelerate", "wandb"}
 ALLOWED = {("monitor", "callback")}  # RewardMonitor.callback() is a convenience that looks up

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rm_monitor import Estimate, RewardMonitor, Verdict, load_prompts, words
-from rm_monitor.fresh import FreshAnswers
+from rm_monitor.held_out.fresh import FreshAnswers
 from rm_monitor.stats import retest
 from rm_monitor.types import Best
 from tests.helpers import PROMPTS, CountsGood, Keeps, Says

@@ -4,7 +4,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
 from rm_monitor import RewardMonitor, RewardMonitorCallback, Sampling
-from rm_monitor.initial import initial_checkpoint
+from rm_monitor.checkpoints.initial import initial_checkpoint
 from tests.helpers import tiny_trainer
 
 

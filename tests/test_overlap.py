@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM
 
 from rm_monitor import RewardMonitor, RewardMonitorCallback, Sampling, load_prompts, load_scorer
 from rm_monitor.errors import UnsupportedSetupError
-from rm_monitor.measurer import Measured
+from rm_monitor.measuring.measurer import Measured
 from rm_monitor.overlap import Overlap, Recipe
 from rm_monitor.overlap.slot import Slot, weights
 from rm_monitor.overlap.worker import Worker, WorkerEndedError

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rm_monitor import Completion, RewardMonitor, words
-from rm_monitor.overoptimisation import second_judges, second_opinions
+from rm_monitor.signals.overoptimisation import second_judges, second_opinions
 from rm_monitor.sinks.console import ConsoleSink
 from rm_monitor.sinks.row import row
 from rm_monitor.types import Estimate, EvalPoint, Scores

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from rm_monitor import RewardMonitor, RewardMonitorCallback, Sampling, words
-from rm_monitor.same_model import model_names, same_model
-from rm_monitor.training_reward import TrainingRewards, rise
+from rm_monitor.signals.same_model import model_names, same_model
+from rm_monitor.signals.training_reward import TrainingRewards, rise
 from tests.helpers import PROMPTS, CountsGood, Keeps, Says
 
 

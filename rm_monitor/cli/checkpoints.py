@@ -12,7 +12,7 @@ from rm_monitor import words
 from rm_monitor.cli.app import echo
 
 if TYPE_CHECKING:
-    from rm_monitor.confirmation import Confirmation
+    from rm_monitor.held_out.confirmation import Confirmation
     from rm_monitor.monitor import RewardMonitor
     from rm_monitor.sweep.discover import Source
     from rm_monitor.sweep.run import Swept

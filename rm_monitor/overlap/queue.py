@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rm_monitor.errors import GenerationError
-from rm_monitor.measurer import Measured
+from rm_monitor.measuring.measurer import Measured
 from rm_monitor.overlap import refusals
 from rm_monitor.overlap.recipe import Recipe
 from rm_monitor.plan import Plan

@@ -47,11 +47,11 @@ def _prepare(memory: int, size: int) -> tuple[Callable[..., Any], Callable[[Path
     path, *rest = pickle.load(sys.stdin.buffer)
     sys.path[:] = path  # what the trainer can import
     from rm_monitor.inputs import load_scorers  # noqa: PLC0415  needs torch, and the trainer's path
-    from rm_monitor.measurer import Measured, Measurer  # noqa: PLC0415
+    from rm_monitor.measuring.measurer import Measured, Measurer  # noqa: PLC0415
+    from rm_monitor.measuring.panel import Panel  # noqa: PLC0415
     from rm_monitor.overlap.settings import take_over  # noqa: PLC0415
     from rm_monitor.overlap.slot import Slot, weights  # noqa: PLC0415
     from rm_monitor.overlap.structure import unpack  # noqa: PLC0415
-    from rm_monitor.panel import Panel  # noqa: PLC0415
 
     recipe, references, settings, structure, device = (pickle.loads(part) for part in rest)
     take_over(settings, device)

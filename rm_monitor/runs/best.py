@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rm_monitor.keeper import Keeper
+from rm_monitor.checkpoints.keeper import Keeper
 from rm_monitor.runs.read import folder_of
 
 __all__ = ["best_of"]

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from rm_monitor import evaluate, words
+from rm_monitor.checkpoints.keeper import Keeper
 from rm_monitor.errors import NotFoundError
-from rm_monitor.keeper import Keeper
 from rm_monitor.monitor import FOLDER
 from rm_monitor.report.facts import facts
 from rm_monitor.report.view import RunView

@@ -1,4 +1,4 @@
-"""The best of a swept run, answered again on held-out prompts (`rm_monitor.confirmation`)."""
+"""The best of a swept run, answered again on held-out prompts (`rm_monitor.held_out.confirmation`)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 
 from rm_monitor import evaluate
 from rm_monitor.config import MonitorConfig
-from rm_monitor.confirmation import Confirmation, confirm_best
 from rm_monitor.errors import GenerationError
+from rm_monitor.held_out.confirmation import Confirmation, confirm_best
 from rm_monitor.monitor import RewardMonitor
 from rm_monitor.prompts import PromptSet, load_prompts
 from rm_monitor.sweep.discover import Source
@@ -80,7 +80,7 @@ class _Again:
         self._stages: dict[tuple[str, ...], RewardMonitor] = {}
 
     def __call__(self, point: EvalPoint, prompts: Sequence[Prompt]) -> Mapping[str, FloatArray]:
-        """See `rm_monitor.confirmation.AnswersAgain`."""
+        """See `rm_monitor.held_out.confirmation.AnswersAgain`."""
         monitor = self._stage(tuple(p.id for p in prompts), prompts)
         path = None if point.step == 0 else Path(str(point.checkpoint))
         return self._values(monitor, path, point.step)

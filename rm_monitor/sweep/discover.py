@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rm_monitor.checkpoints import problem
+from rm_monitor.checkpoints.disk import problem
 
 __all__ = ["PATTERN", "Found", "Source"]
 

@@ -1,8 +1,8 @@
 """When may a checkpoint that another process is writing be read?
 
 The Trainer writes weights in place, under the final name, and ``trainer_state.json`` last, not atomically;
-other ranks may still be writing then. So a folder is ready when it is complete (`rm_monitor.checkpoints`)
-and has not changed for a while.
+other ranks may still be writing then. So a folder is ready when it is complete
+(`rm_monitor.checkpoints.disk`) and has not changed for a while.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from rm_monitor.config import MonitorConfig
-from rm_monitor.measurer import Measured
+from rm_monitor.measuring.measurer import Measured
 from rm_monitor.monitor import EVERY_STEP, RewardMonitor
 from rm_monitor.sweep.discover import Found, Source
 

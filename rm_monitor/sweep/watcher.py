@@ -14,10 +14,10 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+from rm_monitor.checkpoints.keeper import Keeper
 from rm_monitor.config import MonitorConfig
 from rm_monitor.errors import StoreLockedError
-from rm_monitor.keeper import Keeper
-from rm_monitor.measurer import Measured
+from rm_monitor.measuring.measurer import Measured
 from rm_monitor.monitor import RewardMonitor
 from rm_monitor.stores.history import History
 from rm_monitor.sweep.discover import Found, Source

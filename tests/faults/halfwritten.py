@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-from rm_monitor.checkpoints import problem
-from rm_monitor.keeper import Keeper
+from rm_monitor.checkpoints.disk import problem
+from rm_monitor.checkpoints.keeper import Keeper
 from rm_monitor.sweep.discover import Source
 from tests.faults.pinning import FAST
 

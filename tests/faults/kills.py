@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from rm_monitor import RewardMonitor
-from rm_monitor.checkpoints import problem, step_of
-from rm_monitor.keeper import Keeper
+from rm_monitor.checkpoints.disk import problem, step_of
+from rm_monitor.checkpoints.keeper import Keeper
 from rm_monitor.runs import best_of
 from rm_monitor.stores.history import History
 from tests.faults.damage import point_and_table

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from rm_monitor import keeper
-from rm_monitor.keeper import Keeper
+from rm_monitor.checkpoints import keeper
+from rm_monitor.checkpoints.keeper import Keeper
 from rm_monitor.runs import best_of
 
 CALLS = ("open", "mkdir", "rmdir", "unlink", "link", "symlink", "replace", "rename", "fsync", "write")

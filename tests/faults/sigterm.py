@@ -79,7 +79,7 @@ def forked(policy: Path, out: Path, resume: str | None, after: float | None = No
 
 def last_whole(out: Path) -> str | None:
     """What to resume from. The Trainer takes the newest folder, whole or not."""
-    from rm_monitor.checkpoints import problem, step_of
+    from rm_monitor.checkpoints.disk import problem, step_of
 
     found = [p for p in out.glob("checkpoint-*") if problem(p) is None and (p / "optimizer.pt").is_file()]
     return str(max(found, key=lambda p: step_of(p) or 0)) if found else None

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rm_monitor import escape
-from rm_monitor.checkpoints import problem
+from rm_monitor.checkpoints.disk import problem
 from rm_monitor.errors import ScorerError
 from rm_monitor.scorers import load_scorer
 from tests.faults import hostile, secrets

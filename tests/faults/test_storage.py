@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from rm_monitor import files
+from rm_monitor.checkpoints.keeper import Keeper
 from rm_monitor.errors import StoreError, StoreLockedError
-from rm_monitor.keeper import Keeper
 from rm_monitor.stores import lines, lock
 from rm_monitor.stores.history import MOST_WAITING, History
 from rm_monitor.stores.scores import ScoreStore
@@ -408,7 +408,7 @@ def test_a_config_that_is_written_again_in_place_does_not_change_what_is_kept(tm
 
 def test_a_checkpoint_that_vanishes_while_it_is_linked_leaves_nothing(tmp_path, monkeypatch):
     source = pinning.checkpoint(tmp_path, 10)
-    from rm_monitor import keeper as module
+    from rm_monitor.checkpoints import keeper as module
 
     real = module._link
 

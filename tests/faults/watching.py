@@ -15,7 +15,7 @@ from pathlib import Path
 
 import yaml
 
-from rm_monitor.checkpoints import problem
+from rm_monitor.checkpoints.disk import problem
 from rm_monitor.config import MonitorConfig
 from rm_monitor.stores.history import History
 from rm_monitor.sweep.discover import Source
@@ -48,7 +48,7 @@ TRAINER = """
 import sys, time, torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
-from rm_monitor.checkpoints import problem
+from rm_monitor.checkpoints.disk import problem
 from tests.helpers import tiny_trainer
 torch.set_num_threads(1)
 policy, out = sys.argv[1:3]

@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rm_monitor.answering import Answering
 from rm_monitor.early_stop import Duel
 from rm_monitor.errors import RanksLostError, UnsupportedSetupError
 from rm_monitor.manifest import manifest
-from rm_monitor.own_references import OwnReferences
-from rm_monitor.panel import Panel
+from rm_monitor.measuring.answering import Answering
+from rm_monitor.measuring.panel import Panel
 from rm_monitor.prompts import PromptSet
 from rm_monitor.ranks import Ranks
+from rm_monitor.references.own import OwnReferences
 from rm_monitor.sharded import Setup
 from rm_monitor.types import Completion, FloatArray, Generator, ReferenceSet, Sampling, Table
 

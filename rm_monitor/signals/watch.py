@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rm_monitor import length_control, overoptimisation, tells
-from rm_monitor.same_model import model_names, same_model, short_name
+from rm_monitor import tells
+from rm_monitor.signals import length_control, overoptimisation
+from rm_monitor.signals.same_model import model_names, same_model, short_name
+from rm_monitor.signals.training_reward import TrainingRewards
 from rm_monitor.stats import Memory
-from rm_monitor.training_reward import TrainingRewards
 from rm_monitor.types import EvalPoint, ReferenceSet, Signal, Verdict
 
 __all__ = ["Watch"]
@@ -80,7 +81,7 @@ class Watch:
             verdict: What the headline says of them.
             lengths: From `length_control`.
             references: Answers that were given as good ones; None: there are none.
-            **rules: As for `rm_monitor.overoptimisation.second_opinions`.
+            **rules: As for `rm_monitor.signals.overoptimisation.second_opinions`.
         """
         if not curve:
             return ()

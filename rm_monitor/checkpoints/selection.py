@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from rm_monitor import stats
-from rm_monitor.checkpoints import problem, step_of
-from rm_monitor.keeper import Keeper
+from rm_monitor.checkpoints.disk import problem, step_of
+from rm_monitor.checkpoints.keeper import Keeper
 from rm_monitor.types import Best, EvalPoint
 
 __all__ = ["Selection", "comparable"]

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from rm_monitor.prompts import PromptSet
-from rm_monitor.references import load_references, save_references
+from rm_monitor.references.given import load_references, save_references
 from rm_monitor.types import Completion, ReferenceSet
 
 __all__ = ["INITIAL", "OwnReferences"]

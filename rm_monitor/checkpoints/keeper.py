@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from rm_monitor import files
-from rm_monitor.checkpoints import problem
+from rm_monitor.checkpoints.disk import problem
 
 __all__ = ["Keeper"]
 

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from rm_monitor.checkpoints import problem
+from rm_monitor.checkpoints.disk import problem
 
 __all__ = ["initial_checkpoint"]
 
