@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,7 +22,7 @@ __all__ = ["choose", "row_keys"]
 
 _STEP = -7046029254386353131  # 0x9E3779B97F4A7C15, the golden ratio of splitmix64, as a signed number
 _MIX1, _MIX2 = -4658895280553007687, -7723592293110705685  # its two multipliers
-_CANDIDATES = 16
+_CANDIDATES = (16, 256)
 
 
 def row_keys(seed: int, rows: Sequence[tuple[str, int]], device: torch.device | None = None) -> Tensor:
@@ -63,26 +64,48 @@ def choose(logits: Tensor, keys: Tensor, positions: Tensor, *, temperature: floa
     if top_p >= 1:
         tokens = torch.arange(scaled.shape[-1], device=scaled.device).expand_as(scaled)
         return (scaled.double() + gumbel(keys, positions, tokens)).argmax(dim=-1)
-    top, tokens = _nucleus(scaled, top_p)
-    best = (top.double() + gumbel(keys, positions, tokens)).argmax(dim=-1)
-    return tokens.gather(1, best[:, None])[:, 0]
-
-
-def _nucleus(scaled: Tensor, top_p: float) -> tuple[Tensor, Tensor]:
-    """``(n, m)`` logits and ids of each row's nucleus, -inf outside: only these need noise."""
     highest = scaled.amax(dim=-1, keepdim=True)
     total = (scaled - highest).exp_().sum(dim=-1, keepdim=True).double()
-    size = scaled.shape[-1]
-    count = min(_CANDIDATES, size)
-    while True:
+    chosen = torch.empty(len(scaled), dtype=torch.int64, device=scaled.device)
+    left = torch.arange(len(scaled), device=scaled.device)  # rows whose nucleus was not seen whole yet
+    for count in (count for count in _CANDIDATES if count < scaled.shape[-1]):
         top, tokens = largest(scaled, count)
-        mass = (torch.exp((top - highest).double()) / total).cumsum(dim=-1)
-        last = (mass < top_p).sum(dim=-1, keepdim=True)  # number of the token that fills the nucleus
-        full = last < count
-        limit = top.gather(1, last.clamp(max=count - 1))
-        if count == size or bool((full & (top[:, -1:] < limit)).all()):
-            return top.masked_fill(top < limit, float("-inf")), tokens
-        count = min(4 * count, size)
+        limit = _limit(top, highest, total, top_p)
+        whole = top[:, -1] < limit[:, 0]
+        best = (top.masked_fill(top < limit, -torch.inf).double() + gumbel(keys, positions, tokens)).argmax(
+            -1
+        )
+        chosen[left[whole]] = tokens.gather(1, best[:, None])[whole, 0]
+        if bool(whole.all()):
+            return chosen
+        left, scaled, highest, total = left[~whole], scaled[~whole], highest[~whole], total[~whole]
+        keys, positions = keys[~whole], positions[~whole]
+    members = scaled >= _limit(_falling(scaled), highest, total, top_p)
+    chosen[left] = _among(members, scaled, keys, positions)
+    return chosen
+
+
+def _limit(top: Tensor, highest: Tensor, total: Tensor, top_p: float) -> Tensor:
+    """``(n, 1)`` the lowest logit of each row's nucleus, if that lies within ``top``; else its last."""
+    mass = (torch.exp((top - highest).double()) / total).cumsum(dim=-1)
+    last = (mass < top_p).sum(dim=-1, keepdim=True)  # number of the token that fills the nucleus
+    return top.gather(1, last.clamp(max=top.shape[-1] - 1))
+
+
+def _falling(logits: Tensor) -> Tensor:
+    """Each row sorted; on a CPU by numpy, which is four times as fast."""
+    if logits.device.type != "cpu":
+        return logits.sort(dim=-1, descending=True).values
+    return torch.from_numpy(-np.sort(-logits.numpy(), axis=-1))
+
+
+def _among(members: Tensor, scaled: Tensor, keys: Tensor, positions: Tensor) -> Tensor:
+    """``(n,)`` tokens chosen among the members of each row: only these need noise."""
+    row, token = members.nonzero(as_tuple=True)
+    noise = gumbel(keys[row], positions[row], token[:, None])[:, 0]
+    values = torch.full(members.shape, -torch.inf, dtype=torch.float64, device=members.device)
+    values[row, token] = scaled[row, token].double() + noise
+    return values.argmax(dim=-1)
 
 
 def _mix(x: Tensor) -> Tensor:
