@@ -131,7 +131,10 @@ def _from_files(source: str | Path, kind: str | None, options: dict[str, Any]) -
     def build() -> Any:
         return _call(f"families.{family}", "build", checkpoint, _options(options))
 
-    return _placed(build(), options, again=build)
+    built = build()
+    if hasattr(built, "keep_beginnings"):
+        built.keep_beginnings()
+    return _placed(built, options, again=build)
 
 
 def _placed(

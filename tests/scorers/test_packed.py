@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from rm_monitor import load_scorer
 from rm_monitor.scorers.run.batching import Row
+from rm_monitor.scorers.run.beginnings import Beginnings
 from rm_monitor.scorers.run.packing import groups, lay_out, packs
 from rm_monitor.types import Completion
 from tests.scorers.conftest import TEXTS, answers, llama_config, prompt, scaled
@@ -170,6 +171,63 @@ def test_rows_that_end_with_a_padding_token_that_is_the_end_token_are_read_as_tr
     np.testing.assert_allclose(scorer.score(*rows).reward, expected, atol=2e-5 * np.std(expected))
 
 
+# ------------------------------------------------------------------ one evaluation after the other
+
+
+def evaluation(number):
+    """The samples' prompts, answered as no evaluation before answered them."""
+    prompts, completions = samples()
+    return prompts, [Completion(prompt_id=c.prompt_id, text=f"{number * '.'}{c.text}") for c in completions]
+
+
+@pytest.mark.parametrize("model_type", PACKED)
+def test_prompts_that_were_scored_before_are_kept_and_no_score_changes(model_type, chatml):
+    more = {"ffn_dim": 64, "word_embed_proj_dim": 32} if model_type == "opt" else {}
+    model = tiny_decoder(model_type, chatml, **more)
+    scorer = load_scorer(model, tokenizer=chatml, batch_tokens=400, show=False)
+    scorer.keep_beginnings()
+    for number in range(4):
+        rows = evaluation(number)
+        expected = alone(model, scorer, *rows)
+        np.testing.assert_allclose(scorer.score(*rows).reward, expected, atol=2e-5 * np.std(expected))
+    assert len(scorer._beginnings._kept) >= 5
+
+
+def test_the_third_evaluation_computes_its_answers_alone(llama_rm, tokens):
+    scorer = load_scorer(llama_rm, show=False)
+    assert not scorer.padded
+    tokens.clear()  # of the trial
+    spent = []
+    for number in range(4):
+        rows = [column[::3] for column in evaluation(number)]  # one answer a prompt
+        scorer.score(*rows)
+        spent.append(sum(tokens))
+        tokens.clear()
+    rendered = [scorer.formatter.render(p, c.text) for p, c in zip(*rows, strict=True)]
+    asked = [scorer.formatter.render(p, "").ids for p in rows[0]]
+    most = sum(len(r.ids) - len(q) + 8 for r, q in zip(rendered, asked, strict=True))
+    assert spent[1] >= 0.9 * spent[0]
+    assert spent[2] <= spent[3] <= most + len(rendered) < 0.7 * spent[0]  # in each layer but the last
+
+
+@pytest.mark.parametrize("how", [{"idle": "unload"}, {"model": True}])
+def test_nothing_is_kept_where_memory_is_not_to_be_used_or_weights_are_not_ours(llama_rm, chatml, how):
+    if how.pop("model", False):
+        scorer = load_scorer(tiny_decoder("llama", chatml), tokenizer=chatml, show=False)
+    else:
+        scorer = load_scorer(llama_rm, show=False, **how)
+    assert scorer._beginnings is None
+
+
+def test_what_does_not_fit_is_computed_each_time(llama_rm):
+    scorer, free = load_scorer(llama_rm, show=False), load_scorer(llama_rm, show=False)
+    scorer._beginnings.room = 1
+    for number in range(3):
+        rows = evaluation(number)
+        np.testing.assert_allclose(scorer.score(*rows).reward, free.score(*rows).reward, atol=2e-5)
+    assert scorer._beginnings._kept == []
+
+
 # ------------------------------------------------------------------ the layout
 
 
@@ -200,3 +258,22 @@ def test_a_read_token_sees_its_own_row_up_to_itself_and_nothing_else(rows, share
         for i, seen, unseen in zip(order, pack.seen, pack.unseen[:, 0, 0], strict=True):
             assert tuple(pack.ids[0, seen[~unseen]].tolist()) == rows[i].ids
             assert pack.positions[0, seen[~unseen]].tolist() == list(range(len(rows[i].ids)))
+
+
+@given(st.lists(rows_of_few_ids, min_size=2, max_size=4))
+def test_with_beginnings_that_are_kept_a_read_token_still_sees_its_own_row(evaluations):
+    beginnings = Beginnings(1)
+    for rows in evaluations:
+        known = beginnings.look_up(rows)
+        for together in packs(rows, budget=100, share=True, known=known):
+            pack = lay_out(rows, together, causal=True, reads=None, device=CPU, known=known)
+            line = [*(i for kept, n in pack.kept for i in kept.ids[:n]), *pack.ids[0].tolist()]
+            assert pack.before == len(line) - pack.ids.shape[1]
+            order = [i for group in together for i in group.rows]
+            for i, read, seen, unseen in zip(order, pack.read, pack.seen, pack.unseen[:, 0, 0], strict=True):
+                assert tuple(line[j] for j in seen[~unseen]) == rows[i].ids
+                assert seen[~unseen][-1] == pack.before + read
+            for begin, ids in pack.fresh:
+                assert tuple(pack.ids[0, begin : begin + len(ids)].tolist()) == ids
+                beginnings.keep(ids, {})
+        beginnings.note(rows)

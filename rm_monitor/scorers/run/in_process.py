@@ -14,9 +14,11 @@ from typing import Any, cast
 import numpy as np
 import torch
 
+from rm_monitor.packed.memory import free_memory
 from rm_monitor.packed.scope import why_not_packed
 from rm_monitor.scorers.describe import ANSWER, EXAMPLE, Description, describe_input
 from rm_monitor.scorers.run.batching import Batcher, Row
+from rm_monitor.scorers.run.beginnings import Beginnings
 from rm_monitor.scorers.run.frozen import frozen, library_versions
 from rm_monitor.scorers.run.lean import PackedReader, run_packed, why_not
 from rm_monitor.scorers.run.parts import Head, Reader, Readout
@@ -76,6 +78,7 @@ class InProcessScorer:
         self.temperature = temperature
         self.notes = tuple(notes)
         self.tokens_read = 0  # so far, each distinct input once
+        self._beginnings: Beginnings | None = None
         self._resting: Rests | None = None
         self._padded: dict[str, str] = {}
 
@@ -106,10 +109,16 @@ class InProcessScorer:
     def to(self, device: torch.device | str) -> InProcessScorer:
         """Move the weights, and score there from now on. The fingerprint tells a CPU from a GPU."""
         self.device = torch.device(device)
+        if self._beginnings is not None:
+            self.keep_beginnings()  # those are on the other device
         if self._resting is None and not getattr(self.reader.model, "hf_device_map", None):
             self.reader.model.to(self.device)
         self.head.to(self.device)
         return self
+
+    def keep_beginnings(self) -> None:
+        """From now on prompts are not computed again: for weights that nobody else holds and may change."""
+        self._beginnings = Beginnings(free_memory(self.device) // 4)
 
     def rest(self) -> None:
         """Keep the network in main memory from now on, except while it scores; scores stay the same.
@@ -128,6 +137,7 @@ class InProcessScorer:
         Raises:
             ScorerError: If its weights cannot be replaced.
         """
+        self._beginnings = None  # it is to take no memory
         _ = self.padded  # tried while the weights are here
         self._resting = Unloaded(self.reader.model, self.reader.identity, load)
 
@@ -243,7 +253,8 @@ class InProcessScorer:
             with self._working():
                 if packed:
                     reader = cast(PackedReader, self.reader)  # or it would be padded
-                    read = run_packed(reader, rows, batcher, device=self.device, many=many)
+                    keeps = None if many or batcher is not self.batcher else self._beginnings
+                    read = run_packed(reader, rows, batcher, device=self.device, many=many, beginnings=keeps)
                 else:
                     read = batcher.run(rows, self.reader, device=self.device)
                 return self.head(read.to(self.device))

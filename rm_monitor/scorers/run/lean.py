@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
+from torch import Tensor
 
 from rm_monitor.errors import is_out_of_memory
 from rm_monitor.packed.linears import packed_linears
 from rm_monitor.packed.memory import free_memory
 from rm_monitor.packed.scope import OutOfScope, why_not_packed
 from rm_monitor.scorers.run.batching import Batcher, Row, Work
+from rm_monitor.scorers.run.beginnings import Beginnings
 from rm_monitor.scorers.run.packed import on_packed_rows, running
 from rm_monitor.scorers.run.packing import Pack, lay_out, packs
 
@@ -44,7 +46,13 @@ class PackedReader(Protocol):
 
 
 def run_packed(
-    reader: PackedReader, rows: Sequence[Row], batcher: Batcher, *, device: torch.device, many: bool = False
+    reader: PackedReader,
+    rows: Sequence[Row],
+    batcher: Batcher,
+    *,
+    device: torch.device,
+    many: bool = False,
+    beginnings: Beginnings | None = None,
 ) -> torch.Tensor:
     """All rows through packed forwards, in their order: ``(rows, positions, features)``.
 
@@ -54,6 +62,7 @@ def run_packed(
         batcher: How many tokens at once.
         device: Where the network is.
         many: Reorder the weights even for few rows.
+        beginnings: What is kept of earlier scorings, and where more is kept; None: nothing is.
 
     Raises:
         ScorerError: If a single row does not fit into memory.
@@ -61,20 +70,36 @@ def run_packed(
 
     def planned(todo: Sequence[int], budget: int) -> Iterator[Work]:
         chosen = [rows[i] for i in todo]
-        for together in packs(chosen, budget=budget, share=reader.causal):
+        known = beginnings.look_up(chosen) if beginnings is not None and reader.causal else None
+        for together in packs(chosen, budget=budget, share=reader.causal, known=known):
             numbers = [i for group in together for i in group.rows]
 
             def forward(together: Any = together) -> torch.Tensor:
-                pack = lay_out(chosen, together, causal=reader.causal, reads=reader.reads, device=device)
-                with running(pack, causal=reader.causal):
-                    return reader.packed(pack)
+                pack = lay_out(
+                    chosen, together, causal=reader.causal, reads=reader.reads, device=device, known=known
+                )
+                with running(pack, causal=reader.causal) as lines:
+                    states = reader.packed(pack)
+                if beginnings is not None:
+                    for begin, ids in pack.fresh:
+                        beginnings.keep(ids, _cut(lines, begin, begin + len(ids)))
+                return states
 
             yield [todo[i] for i in numbers], forward
 
     many = many or sum(len(row.ids) for row in rows) >= WORTH_REORDERING
     room = free_memory(device) if many and device.type == "cpu" else 0
     with on_packed_rows(reader.model, rowwise=not reader.causal), packed_linears(reader.model, room):
-        return batcher.run_as(rows, planned, device=device)
+        read = batcher.run_as(rows, planned, device=device)
+    if beginnings is not None:
+        beginnings.note(rows)
+    return read
+
+
+def _cut(
+    lines: Mapping[int, tuple[Tensor, Tensor]], begin: int, end: int
+) -> dict[int, tuple[Tensor, Tensor]]:
+    return {layer: (k[:, begin:end].clone(), v[:, begin:end].clone()) for layer, (k, v) in lines.items()}
 
 
 def why_not(reader: Any, rows: Sequence[Row], batcher: Batcher, device: torch.device) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -37,12 +37,14 @@ class _Run:
         causal: Whether a token sees only those before it.
         last: Where the last layer is: ``before``, ``keys`` (on all tokens), ``read`` (on those read).
         kept: The last layer's keys and values.
+        lines: Layer -> keys and values of all tokens, where their beginnings may be kept.
     """
 
     pack: Pack
     causal: bool
     last: str = "before"
     kept: tuple[Tensor, Tensor] | None = None
+    lines: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
 
 class _Kept(Exception):
@@ -76,8 +78,8 @@ def on_packed_rows(model: Any, *, rowwise: bool) -> Iterator[None]:
 
 
 @contextmanager
-def running(pack: Pack, *, causal: bool) -> Iterator[None]:
-    """Inside is one forward on this pack.
+def running(pack: Pack, *, causal: bool) -> Iterator[dict[int, tuple[Tensor, Tensor]]]:
+    """Inside is one forward on this pack; afterwards keys and values by layer, if it has fresh beginnings.
 
     Raises:
         OutOfScope: If the forward did not get as far as the tokens that are read.
@@ -85,7 +87,7 @@ def running(pack: Pack, *, causal: bool) -> Iterator[None]:
     run = _Run(pack, causal)
     token = _run.set(run)
     try:
-        yield
+        yield run.lines
         if run.last != "read":
             raise OutOfScope("its last layer did not attend through transformers' attention interface")
     finally:
@@ -157,21 +159,32 @@ def _attend(
     refuse_unknown(attention_mask, dropout, others)
     if getattr(module, "is_causal", run.causal) != run.causal:
         raise OutOfScope("it sees other tokens than a model of its kind")
-    if run.last == "keys":
-        run.kept = key[0], value[0]
-        raise _Kept
     if run.last == "read":
         assert run.kept is not None
         return _at_read(run.pack, query, *run.kept, scaling), None
+    if run.pack.fresh:
+        run.lines[module.layer_idx] = key[0], value[0]
+    keys, values = _line(run.pack, module, 0, key[0]), _line(run.pack, module, 1, value[0])
+    if run.last == "keys":
+        run.kept = keys, values
+        raise _Kept
     grouped = query.shape[1] // key.shape[1]
     if grouped > 1:
-        key, value = key.repeat_interleave(grouped, 1), value.repeat_interleave(grouped, 1)
-    outs, begin = [], 0
+        keys, values = keys.repeat_interleave(grouped, 0), values.repeat_interleave(grouped, 0)
+    outs, begin, before = [], 0, run.pack.before
     for part in run.pack.parts:
         end = begin + (part.length if isinstance(part, Branch) else part.count * part.length)
-        outs.append(_within(part, query[0, :, begin:end], key[0], value[0], begin, end, run.causal, scaling))
+        asking = query[0, :, begin:end]
+        outs.append(_within(part, asking, keys, values, before + begin, before + end, run.causal, scaling))
         begin = end
     return (outs[0] if len(outs) == 1 else torch.cat(outs))[None], None
+
+
+def _line(pack: Pack, module: Any, which: int, own: Tensor) -> Tensor:
+    """``(heads, tokens, width)``: the layer's part of what is kept, and then the pack's own tokens."""
+    if not pack.kept:
+        return own
+    return torch.cat([*(kept.lines[module.layer_idx][which][:, :n] for kept, n in pack.kept), own], 1)
 
 
 def _within(

@@ -10,14 +10,13 @@ import torch
 from torch import Tensor
 
 from rm_monitor.scorers.run.batching import Row
+from rm_monitor.scorers.run.beginnings import WORTH_SHARING, Kept, Known, common
 
 __all__ = ["Alike", "Branch", "Group", "Pack", "groups", "lay_out", "packs"]
 
-WORTH_SHARING = 16  # tokens; a branch is attended to on its own, which costs about as much as a few tokens
-
 
 class Group(NamedTuple):
-    """Rows that begin with the same ``shared`` tokens, which are computed once; 0: a row of its own."""
+    """Rows that begin with the same ``shared`` tokens, computed once or kept; 0: a row of its own."""
 
     rows: tuple[int, ...]
     shared: int
@@ -36,9 +35,9 @@ class Branch:
     """The rest of a row whose first tokens lie elsewhere.
 
     Attributes:
-        trunk: Where the shared tokens begin.
+        trunk: Where the shared tokens begin in the line.
         shared: How many they are.
-        begin: Where the rest begins.
+        begin: Where the rest begins in the line.
         length: How long it is.
         mask: ``(length, shared + length)`` bool: what each token sees.
     """
@@ -54,15 +53,20 @@ class Branch:
 class Pack:
     """Rows in one long row.
 
+    What attends sees a line: what is kept of earlier scorings, then the tokens of the pack.
+
     Attributes:
         ids: ``(1, tokens)`` int64.
         positions: ``(1, tokens)`` int64: of each token in its own row.
         types: ``(1, tokens)`` int64, or None.
         parts: Who sees whom, in the order in which they lie.
         read: ``(rows * reads,)`` int64: which tokens are read.
-        seen: ``(rows * reads, longest)`` int64: the tokens that each of those sees, filled up with any.
+        seen: ``(rows * reads, longest)`` int64: what each of those sees of the line, filled up with any.
         unseen: ``(rows * reads, 1, 1, longest)`` bool: what is only filled up.
         rows: How many rows.
+        kept: What the line begins with: beginnings, and how many tokens of each.
+        before: How many tokens that is.
+        fresh: Beginnings that may be kept: where they begin in the pack, and their tokens.
     """
 
     ids: Tensor
@@ -73,10 +77,18 @@ class Pack:
     seen: Tensor
     unseen: Tensor
     rows: int
+    kept: tuple[tuple[Kept, int], ...] = ()
+    before: int = 0
+    fresh: tuple[tuple[int, tuple[int, ...]], ...] = ()
 
 
-def groups(rows: Sequence[Row], *, budget: int) -> list[Group]:
+def groups(rows: Sequence[Row], *, budget: int, among: Iterable[int] | None = None) -> list[Group]:
     """Rows that begin alike, together while that saves tokens and fits into the budget.
+
+    Args:
+        rows: All rows.
+        budget: Tokens of a group.
+        among: Numbers of those that are wanted; None: all.
 
     A row is never all of it shared: its last token sees what no other row's does.
 
@@ -87,12 +99,12 @@ def groups(rows: Sequence[Row], *, budget: int) -> list[Group]:
     """
     found: list[Group] = []
     size = 0  # tokens of the last group
-    for i in sorted(range(len(rows)), key=lambda i: rows[i].ids):
+    for i in sorted(range(len(rows)) if among is None else among, key=lambda i: rows[i].ids):
         ids = rows[i].ids
         if found:
             members, shared = found[-1]
-            common = _common(rows[members[-1]].ids, ids)
-            shared_now = min(common, shared or common, *(len(rows[j].ids) - 1 for j in (members[-1], i)))
+            alike = common(rows[members[-1]].ids, ids)
+            shared_now = min(alike, shared or alike, *(len(rows[j].ids) - 1 for j in (members[-1], i)))
             saved, saved_now = (len(members) - 1) * shared, len(members) * shared_now
             size_now = size + len(ids) + saved - saved_now
             if shared_now >= WORTH_SHARING and saved_now > saved and size_now <= budget:
@@ -103,7 +115,7 @@ def groups(rows: Sequence[Row], *, budget: int) -> list[Group]:
     return sorted(found, key=lambda group: len(rows[group.rows[0]].ids))
 
 
-def packs(rows: Sequence[Row], *, budget: int, share: bool) -> list[list[Group]]:
+def packs(rows: Sequence[Row], *, budget: int, share: bool, known: Known | None = None) -> list[list[Group]]:
     """Groups that are computed together: the longest first, within the token budget.
 
     A row longer than the budget is computed alone.
@@ -112,16 +124,23 @@ def packs(rows: Sequence[Row], *, budget: int, share: bool) -> list[list[Group]]
         rows: At least one.
         budget: Tokens a forward.
         share: Whether rows may share what they begin with: only where a token sees none behind it.
+        known: What is kept of their beginnings, or worth keeping.
 
     Example:
         >>> packs([Row((1, 2)), Row((3,) * 5), Row((4,) * 3)], budget=5, share=False)
         [[Group(rows=(1,), shared=0)], [Group(rows=(2,), shared=0), Group(rows=(0,), shared=0)]]
     """
-    every = groups(rows, budget=budget) if share else [Group((i,), 0) for i in range(len(rows))]
+    known = known or Known()
+    every = [Group((i,), 0) for i in range(len(rows))]
+    if share:
+        new = groups(rows, budget=budget, among=[i for i in range(len(rows)) if i not in known.kept])
+        alone = [Group(g.rows, g.shared or known.alike.get(g.rows[0], 0)) for g in new]
+        every = [*alone, *(Group((i,), shared) for i, (_, shared) in known.kept.items())]
     planned: list[list[Group]] = []
     room = 0
     for group in sorted(every, key=lambda group: -len(rows[group.rows[0]].ids)):
-        size = group.shared + sum(len(rows[i].ids) - group.shared for i in group.rows)
+        trunk = 0 if group.rows[0] in known.kept else group.shared
+        size = trunk + sum(len(rows[i].ids) - group.shared for i in group.rows)
         if size > room:
             planned.append([])
             room = max(budget, size)
@@ -137,6 +156,7 @@ def lay_out(
     causal: bool,
     reads: tuple[int, ...] | None,
     device: torch.device,
+    known: Known | None = None,
 ) -> Pack:
     """Groups laid one after the other.
 
@@ -146,7 +166,13 @@ def lay_out(
         causal: Whether a token sees only those before it.
         reads: The positions that are read of every row; None: as each row says.
         device: Where the pack goes.
+        known: What is kept of their beginnings.
     """
+    together = list(together)
+    kept = [(known or Known()).kept.get(members[0]) for members, _ in together]
+    before = sum(one[1] for one in kept if one)
+    fresh: list[tuple[int, tuple[int, ...]]] = []
+    placed = 0  # tokens of the kept beginnings so far
     ids: list[int] = []
     positions: list[int] = []
     types: list[int] = []
@@ -154,21 +180,24 @@ def lay_out(
     read: list[int] = []
     seen: list[list[int]] = []
     count = 0
-    for members, shared in together:
-        trunk = len(ids)
-        if shared:
+    for (members, shared), beginning in zip(together, kept, strict=True):
+        trunk = before + len(ids)
+        if beginning:
+            trunk, placed = placed, placed + shared
+        elif shared:
+            fresh.append((len(ids), rows[members[0]].ids[:shared]))
             ids += rows[members[0]].ids[:shared]
             positions += range(shared)
             parts.append(Alike(1, shared))
         for i in members:
-            row, begin = rows[i], len(ids)
+            row, begin = rows[i], before + len(ids)
             length = len(row.ids) - shared
             ids += row.ids[shared:]
             types += row.types or ()
             positions += range(shared, len(row.ids))
             where = [*range(trunk, trunk + shared), *range(begin, begin + length)]
             for position in row.read if reads is None else reads:
-                read.append(where[position])
+                read.append(where[position] - before)
                 seen.append(where[: position + 1] if causal else where)
             last = parts[-1] if parts else None
             if shared:
@@ -191,11 +220,7 @@ def lay_out(
             [[[[False] * len(line) + [True] * (longest - len(line))]] for line in seen], device=device
         ),
         rows=count,
-    )
-
-
-def _common(one: Sequence[int], other: Sequence[int]) -> int:
-    """How many tokens two rows begin with alike."""
-    return next(
-        (i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
+        kept=tuple(one for one in kept if one),
+        before=before,
+        fresh=tuple(fresh),
     )
