@@ -7,13 +7,15 @@
 The other side is transformers' own forward on the inputs it would be given: the chat template's text (or the
 text pair) tokenized batch by batch and padded to the longest. Tokenizing is counted on both sides. Every
 round asserts that the scores are equal. References are left out: a monitor scores them once for all, the
-other side each time, and that is a gain of another kind. Beside it, our scorer without each thing it does:
-no packed rows, no reordered weights, nothing shared between rows that begin alike.
+other side each time, and that is a gain of another kind. Each round answers the same prompts anew, as the
+evaluations of a run do, and two come before the first round. Beside it, our scorer without each thing it
+does: nothing kept of the prompts, no packed rows, no reordered weights, nothing shared between rows.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import logging
 import math
@@ -43,7 +45,8 @@ from rm_monitor.stores.scores import ScoreStore
 from rm_monitor.types import Completion, Prompt
 
 OURS, CACHED = "rm_monitor", "rm_monitor, with an empty score cache"
-PADDED, PLAIN, APART = "without packed rows", "without reordered weights", "nothing shared between rows"
+FIRST = "nothing kept of earlier rounds"
+PADDED, PLAIN, APART = "without packed rows", "without reordered weights", "nor shared between rows"
 TOLERANCE = 1e-4
 
 
@@ -67,39 +70,47 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
                 AutoTokenizer.from_pretrained(given.model),
                 load_scorer(given.model, show=False),
             )
-            prompts, completions = _real_rows(given.prompts, tokenizer)
+            real = _real_rows(given.prompts, tokenizer)
+            answered = lambda turn: real  # noqa: E731  an encoder keeps nothing
             encode = partial(_pairs, tokenizer)
         else:
             tokenizer = word_tokenizer()
             model = random_judge(Path(folder), tokenizer, small=given.quick)
             scorer = load_scorer(folder, show=False)
-            prompts, completions = _random_rows(given.prompts, given.samples)
+            answered = partial(_random_rows, given.prompts, given.samples)
             encode = partial(_chats, tokenizer)
-    return _compare(given, model.eval(), scorer, encode, prompts, completions)
+    return _compare(given, model.eval(), scorer, encode, answered)
 
 
 def _compare(
-    given: argparse.Namespace, model: Any, scorer: Any, encode: Any, prompts: Any, completions: Any
+    given: argparse.Namespace, model: Any, scorer: Any, encode: Any, answered: Callable[[int], Any]
 ) -> dict[str, Any]:
     peers = {f"transformers, batch {b}": b for b in given.batches}
-    works: dict[str, Callable[[], Any]] = {
-        OURS: lambda: scorer.score(prompts, completions).reward,
-        CACHED: lambda: cached(scorer, ScoreStore(":memory:")).score(prompts, completions).reward,
-        PADDED: partial(_without, scorer, prompts, completions, InProcessScorer, "padded", "measured"),
-        PLAIN: partial(_without, scorer, prompts, completions, lean, "WORTH_REORDERING", math.inf),
+    works: dict[str, Callable[..., Any]] = {
+        OURS: lambda p, c: scorer.score(p, c).reward,
+        CACHED: lambda p, c: cached(scorer, ScoreStore(":memory:")).score(p, c).reward,
     }
+    if scorer.reader.causal:
+        works[FIRST] = partial(_without, scorer, scorer, "_beginnings", None)
+    works[PADDED] = partial(_without, scorer, InProcessScorer, "padded", "measured")
+    works[PLAIN] = partial(_without, scorer, lean, "WORTH_REORDERING", math.inf)
+    prompts, completions = answered(0)
     shared = _shared(scorer, prompts, completions)
     if shared:
-        works[APART] = partial(_without, scorer, prompts, completions, lean, "packs", _apart)
-    works |= {name: partial(_peer, model, encode, prompts, completions, b) for name, b in peers.items()}
-    scorer.score(prompts[:1], completions[:1])
+        works[APART] = partial(_nothing_shared, scorer)
+    works |= {name: partial(_peer, model, encode, batch=b) for name, b in peers.items()}
+    for earlier in (-2, -1):
+        scorer.score(*answered(earlier))
     _peer(model, encode, prompts[:1], completions[:1], 1)
     spent: dict[str, list[float]] = {}
     apart = 0.0
     for turn in range(given.rounds):
+        prompts, completions = answered(turn)
         said = {}
         for name in rotated(list(works), turn):
-            seconds, said[name] = cpu(works[name])
+            remembered = _copied(scorer._beginnings)  # the same answers must not be known to the next
+            seconds, said[name] = cpu(partial(works[name], prompts, completions))
+            scorer._beginnings = remembered
             spent.setdefault(name, []).append(seconds)
             print(turn, name, f"{seconds:.2f} CPU-s", flush=True)
         for rewards in said.values():
@@ -131,14 +142,25 @@ def _compare(
     return {"rows": rows, "spent": spent}
 
 
-def _apart(rows: Any, *, budget: int, share: bool) -> Any:
-    return packs(rows, budget=budget, share=False)
+def _copied(beginnings: Any) -> Any:
+    other = copy.copy(beginnings)
+    if other is not None:
+        other._kept, other._seen = list(other._kept), list(other._seen)
+    return other
 
 
-def _without(scorer: Any, prompts: Any, completions: Any, where: Any, name: str, instead: Any) -> Any:
+def _without(scorer: Any, where: Any, name: str, instead: Any, prompts: Any, completions: Any) -> Any:
     """Scores with one thing switched off."""
     with mock.patch.object(where, name, instead):
         return scorer.score(prompts, completions).reward
+
+
+def _nothing_shared(scorer: Any, prompts: Any, completions: Any) -> Any:
+    def apart(rows: Any, *, budget: int, **_: Any) -> Any:
+        return packs(rows, budget=budget, share=False)
+
+    with mock.patch.object(scorer, "_beginnings", None):
+        return _without(scorer, lean, "packs", apart, prompts, completions)
 
 
 def _padding(batches: list[list[int]], lengths: list[int]) -> float:
@@ -178,9 +200,9 @@ def _pairs(tokenizer: Any, prompts: list[Prompt], completions: list[Completion])
     return tokenizer(asked, [c.text for c in completions], padding=True, return_tensors="pt")
 
 
-def _random_rows(n: int, samples: int) -> tuple[list[Prompt], list[Completion]]:
-    """Answers of 4 to 160 words, lognormal with a mean of about 50."""
-    prompts, rng = [p for p in random_prompts(n) for _ in range(samples)], random.Random(7)
+def _random_rows(n: int, samples: int, turn: int) -> tuple[list[Prompt], list[Completion]]:
+    """Answers of 4 to 160 words, lognormal with a mean of about 50; others each turn."""
+    prompts, rng = [p for p in random_prompts(n) for _ in range(samples)], random.Random(7 + turn)
     completions = []
     for prompt in prompts:
         size = min(160, max(4, round(38 * math.exp(0.8 * rng.gauss(0, 1)))))
