@@ -17,7 +17,7 @@ from rm_monitor.scorers.run.batching import Row
 __all__ = ["Beginnings", "Kept", "Known", "common"]
 
 WORTH_SHARING = 16  # tokens; a branch is attended to on its own, which costs about as much as a few tokens
-_REMEMBERED = 4096  # rows whose ids are remembered, to see what later ones have in common with them
+_REMEMBERED = 2048  # rows whose ids are remembered, to see what later ones have in common with them
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,7 +14,7 @@ from rm_monitor.packed.linears import packed_linears
 from rm_monitor.packed.memory import free_memory
 from rm_monitor.packed.scope import OutOfScope, why_not_packed
 from rm_monitor.scorers.run.batching import Batcher, Row, Work
-from rm_monitor.scorers.run.beginnings import Beginnings
+from rm_monitor.scorers.run.beginnings import Beginnings, Known
 from rm_monitor.scorers.run.packed import on_packed_rows, running
 from rm_monitor.scorers.run.packing import Pack, lay_out, packs
 
@@ -70,7 +70,7 @@ def run_packed(
 
     def planned(todo: Sequence[int], budget: int) -> Iterator[Work]:
         chosen = [rows[i] for i in todo]
-        known = beginnings.look_up(chosen) if beginnings is not None and reader.causal else None
+        known = _known(reader, chosen, beginnings)
         for together in packs(chosen, budget=budget, share=reader.causal, known=known):
             numbers = [i for group in together for i in group.rows]
 
@@ -87,13 +87,18 @@ def run_packed(
 
             yield [todo[i] for i in numbers], forward
 
-    many = many or sum(len(row.ids) for row in rows) >= WORTH_REORDERING
+    kept = _known(reader, rows, beginnings).kept.values()
+    many = many or sum(len(row.ids) for row in rows) - sum(n for _, n in kept) >= WORTH_REORDERING
     room = free_memory(device) if many and device.type == "cpu" else 0
     with on_packed_rows(reader.model, rowwise=not reader.causal), packed_linears(reader.model, room):
         read = batcher.run_as(rows, planned, device=device)
     if beginnings is not None:
         beginnings.note(rows)
     return read
+
+
+def _known(reader: PackedReader, rows: Sequence[Row], beginnings: Beginnings | None) -> Known:
+    return beginnings.look_up(rows) if beginnings is not None and reader.causal else Known()
 
 
 def _cut(
