@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import weakref
+from contextlib import suppress
 from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,8 @@ class Worker:
         try:
             what, given = self._pipe.recv()
         except (EOFError, OSError) as problem:
+            with suppress(subprocess.TimeoutExpired):  # it is ending, and its status says how
+                self._process.wait(timeout=10)
             self.end()
             raise WorkerEndedError(f"{self._how()}; what it said is in {self._log}") from problem
         if what == "unable":
