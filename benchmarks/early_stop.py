@@ -19,7 +19,7 @@ from scipy.optimize import brentq
 from scipy.special import expit
 
 from rm_monitor import stats
-from rm_monitor.early_stop import Looks, Rival
+from rm_monitor.evaluation.early_stop import Looks, Rival
 from rm_monitor.types import Prompt
 
 PROMPTS, SPREAD, SHARED = 256, 1.5, 0.6

@@ -24,8 +24,8 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 from benchmarks.paired import cpu, machine
 from benchmarks.workload import random_policy
 from rm_monitor import RewardMonitor, RewardMonitorCallback
-from rm_monitor.same_weights import fingerprint
-from rm_monitor.stores.scores import ScoreStore
+from rm_monitor.cache.scores import ScoreStore
+from rm_monitor.training.digest import fingerprint
 
 STEP_SECONDS, LOOK_UP_SECONDS = 20e-6, 0.2
 STEPS = 1000

@@ -36,12 +36,12 @@ from benchmarks.judges import random_judge
 from benchmarks.paired import cpu, machine, ratio, rotated, table
 from benchmarks.workload import REAL, WORDS, random_prompts, word_tokenizer
 from rm_monitor import load_scorer
-from rm_monitor.scorers.cached import cached
+from rm_monitor.cache.cached import cached
+from rm_monitor.cache.scores import ScoreStore
 from rm_monitor.scorers.run import lean
 from rm_monitor.scorers.run.batching import Row, plan
 from rm_monitor.scorers.run.in_process import InProcessScorer
 from rm_monitor.scorers.run.packing import packs
-from rm_monitor.stores.scores import ScoreStore
 from rm_monitor.types import Completion, Prompt
 
 OURS, CACHED = "rm_monitor", "rm_monitor, with an empty score cache"

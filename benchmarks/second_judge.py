@@ -10,8 +10,8 @@ import argparse
 
 import numpy as np
 
-from rm_monitor.signals.overoptimisation import second_opinions
 from rm_monitor.types import EvalPoint
+from rm_monitor.verdict.signals.overoptimisation import second_opinions
 
 PROMPTS, EVALUATIONS, SHARED = 128, 16, 0.5
 

@@ -14,7 +14,7 @@ from benchmarks.cases import Case
 from benchmarks.simulation import Array
 from rm_monitor import stats
 from rm_monitor.types import Estimate, EvalPoint
-from rm_monitor.verdict import Memory, judge
+from rm_monitor.verdict.judge import Memory, judge
 
 
 @dataclass(frozen=True, kw_only=True)

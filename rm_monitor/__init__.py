@@ -9,7 +9,7 @@ import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from rm_monitor.escape import InertLog
+from rm_monitor.text.escape import InertLog
 from rm_monitor.types import (
     Best,
     Completion,
@@ -25,13 +25,13 @@ from rm_monitor.types import (
 )
 
 if TYPE_CHECKING:
-    from rm_monitor.callback import RewardMonitorCallback
-    from rm_monitor.config import MonitorConfig
-    from rm_monitor.monitor import RewardMonitor
+    from rm_monitor.monitor.callback import RewardMonitorCallback
+    from rm_monitor.monitor.config import MonitorConfig
+    from rm_monitor.monitor.monitor import RewardMonitor
+    from rm_monitor.monitor.schedule import Schedule
     from rm_monitor.prompts import load_prompts
-    from rm_monitor.schedule import Schedule
     from rm_monitor.scorers import load_scorer
-    from rm_monitor.undisturbed import undisturbed
+    from rm_monitor.training.undisturbed import undisturbed
 
 __all__ = [
     "Best",
@@ -60,13 +60,13 @@ logging.getLogger("rm_monitor").addFilter(InertLog())
 
 # Looked up on first use: importing rm_monitor must not pay for torch, transformers or wandb.
 _LAZY = {
-    "MonitorConfig": "rm_monitor.config",
-    "RewardMonitor": "rm_monitor.monitor",
-    "RewardMonitorCallback": "rm_monitor.callback",
-    "Schedule": "rm_monitor.schedule",
+    "MonitorConfig": "rm_monitor.monitor.config",
+    "RewardMonitor": "rm_monitor.monitor.monitor",
+    "RewardMonitorCallback": "rm_monitor.monitor.callback",
+    "Schedule": "rm_monitor.monitor.schedule",
     "load_prompts": "rm_monitor.prompts",
     "load_scorer": "rm_monitor.scorers",
-    "undisturbed": "rm_monitor.undisturbed",
+    "undisturbed": "rm_monitor.training.undisturbed",
 }
 
 

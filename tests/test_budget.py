@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from rm_monitor import RewardMonitor
-from rm_monitor.budget import Budget
+from rm_monitor.monitor.budget import Budget
 from tests.helpers import PROMPTS, CountsGood, Says, tiny_trainer
 
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from rm_monitor import Estimate, EvalPoint, RewardMonitor, Sampling, load_prompts, words
-from rm_monitor.evaluate import per_prompt
-from rm_monitor.held_out.confirmation import confirm_best, parts
+from rm_monitor import Estimate, EvalPoint, RewardMonitor, Sampling, load_prompts, messages
+from rm_monitor.curve.tables import per_prompt
+from rm_monitor.sweep.confirmation import confirm_best, parts
 from tests.helpers import CountsGood
 
 HELD_OUT = load_prompts([f"held out {i}" for i in range(200)])
@@ -42,7 +42,7 @@ def test_each_stage_asks_other_prompts_and_only_the_survivors():
     assert [step for step, _ in asked] == [*found.stages[0], *found.stages[1]]
     assert set(found.stages[1]) <= set(found.stages[0])
     assert found.best.step in found.stages[1]
-    assert "not flattering" in words.confirmed(found.best, found.live, answered=4)
+    assert "not flattering" in messages.confirmed(found.best, found.live, answered=4)
 
 
 def test_the_value_of_the_winner_does_not_flatter_where_the_live_one_does():

@@ -6,7 +6,7 @@ import random
 import pytest
 
 from rm_monitor import Prompt
-from rm_monitor.signals.contamination import GRAM, check, rows_of, texts_of
+from rm_monitor.prompts.contamination import GRAM, check, rows_of, texts_of
 from rm_monitor.types import Completion, ReferenceSet
 
 WORDS = [f"w{i}" for i in range(5000)]

@@ -8,10 +8,10 @@ import pytest
 
 from benchmarks.early_stop import main
 from rm_monitor import Completion, Prompt, RewardMonitor
-from rm_monitor.early_stop import Looks
-from rm_monitor.measuring.panel import Panel
-from rm_monitor.plan import Planner
-from rm_monitor.ranks import Ranks
+from rm_monitor.evaluation.early_stop import Looks
+from rm_monitor.evaluation.scorer_set import Panel
+from rm_monitor.monitor.plan import Planner
+from rm_monitor.training.ranks import Ranks
 from rm_monitor.types import Scores
 from tests.helpers import Keeps
 

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from rm_monitor import Estimate, RewardMonitor, Verdict, load_prompts, words
-from rm_monitor.held_out.fresh import FreshAnswers
+from rm_monitor import Estimate, RewardMonitor, Verdict, load_prompts, messages
 from rm_monitor.stats import retest
 from rm_monitor.types import Best
+from rm_monitor.verdict.fresh import FreshAnswers
 from tests.helpers import PROMPTS, CountsGood, Keeps, Says
 
 HELD_OUT = [f"held out {i}" for i in range(64)]
@@ -85,7 +85,7 @@ def test_a_warning_that_fresh_prompts_do_not_confirm_says_so(tmp_path):
     book.enter(warned, rng.normal(size=64))
     found = book.signal(20)
     assert not book.settled[20].result.confirmed
-    assert words.note(found).startswith("Fresh prompts do not confirm the warning: on 64 prompts")
+    assert messages.note(found).startswith("Fresh prompts do not confirm the warning: on 64 prompts")
     again = FreshAnswers(tmp_path, prompts)
     again.begin("s", {10, 20})
     assert again.signal(20) == found

@@ -44,7 +44,7 @@ def run(policy, out, kill_at, resume=""):
 
 
 def curve(out):
-    from rm_monitor.stores.history import History
+    from rm_monitor.records.history import History
 
     history = History(out / "_rm_monitor")
     points = history.points()

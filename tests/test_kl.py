@@ -11,7 +11,7 @@ from rm_monitor.generators.chat import prompt_ids
 from rm_monitor.generators.hf import HFGenerator
 from rm_monitor.generators.kl import InitialPolicy
 from rm_monitor.prompts import load_prompts
-from rm_monitor.undisturbed import undisturbed
+from rm_monitor.training.undisturbed import undisturbed
 from tests.helpers import CountsGood
 
 SAMPLING = Sampling(temperature=1.0, max_new_tokens=6)

@@ -14,11 +14,11 @@ from transformers import AutoModelForCausalLM
 
 from rm_monitor import RewardMonitor, RewardMonitorCallback, Sampling, load_prompts, load_scorer
 from rm_monitor.errors import UnsupportedSetupError
-from rm_monitor.measuring.measurer import Measured
-from rm_monitor.overlap import Overlap, Recipe
-from rm_monitor.overlap.slot import Slot, weights
-from rm_monitor.overlap.worker import Worker, WorkerEndedError
-from rm_monitor.plan import Plan
+from rm_monitor.evaluation.measurer import Measured
+from rm_monitor.monitor.overlap import Overlap, Recipe
+from rm_monitor.monitor.overlap.slot import Slot, weights
+from rm_monitor.monitor.overlap.worker import Worker, WorkerEndedError
+from rm_monitor.monitor.plan import Plan
 from tests.helpers import CountsGood, Keeps, Says, tiny_trainer
 from tests.wandb_file import history
 
@@ -225,7 +225,7 @@ class Scripted:
 def test_whatever_the_timing_results_come_in_order_each_of_its_own_weights(
     tmp_path, monkeypatch, plans, script, looks
 ):
-    monkeypatch.setattr("rm_monitor.overlap.worker.Worker", Scripted)
+    monkeypatch.setattr("rm_monitor.monitor.overlap.worker.Worker", Scripted)
     Scripted.script, Scripted.alive = script, 0
     queue, came, model = overlap_of(), [], torch.nn.Linear(1, 1)
     queue.begin((), tmp_path)

@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rm_monitor import Completion, RewardMonitor, words
-from rm_monitor.signals.overoptimisation import second_judges, second_opinions
+from rm_monitor import Completion, RewardMonitor, messages
 from rm_monitor.sinks.console import ConsoleSink
 from rm_monitor.sinks.row import row
 from rm_monitor.types import Estimate, EvalPoint, Scores
-from rm_monitor.verdict import judge
+from rm_monitor.verdict.judge import judge
+from rm_monitor.verdict.signals.overoptimisation import second_judges, second_opinions
 from tests.helpers import Keeps
 from tests.wandb_file import history, records
 
@@ -51,7 +51,7 @@ def test_the_judge_rises_and_gold_falls_is_a_divergence_with_its_bound_first():
     assert found.judge.low > 0
     assert found.change.high < 0
     assert 0 < found.drop.low < found.drop.value
-    said = words.note(found)
+    said = messages.note(found)
     assert said.startswith("Divergence. The win probability rose ")
     assert said.index("at least") < said.index("likely overstated")
     assert "About 5 in 100" in said
@@ -61,23 +61,23 @@ def test_the_headline_does_not_say_that_all_is_well_when_gold_disagrees():
     points = curve(RISING, FALLING)
     verdict = judge(points, metric="win_prob", horizon=12)
     assert verdict.state == "improving"
-    assert words.headline(verdict).startswith("No degradation seen.")
+    assert messages.headline(verdict).startswith("No degradation seen.")
     told = replace(verdict, signals=tuple(signals(points)))
-    assert words.headline(told).startswith("The judge sees no degradation, but gold does.")
-    assert "Divergence." in words.reason(told)
+    assert messages.headline(told).startswith("The judge sees no degradation, but gold does.")
+    assert "Divergence." in messages.reason(told)
 
 
 def test_gold_falls_and_the_judge_stands_still_is_a_second_opinion():
     (found,) = signals(curve(np.zeros(12), FALLING))
     assert found.name == "second_opinion"
-    assert "The win probability did not fall with it (" in words.note(found)
+    assert "The win probability did not fall with it (" in messages.note(found)
 
 
 def test_both_fall_is_no_divergence():
     (found,) = signals(curve(FALLING, FALLING))
     assert found.name == "second_opinion"
     assert found.judge.high < 0
-    assert words.note(found).startswith("A second opinion agrees: gold sees answers at step 1100 worse")
+    assert messages.note(found).startswith("A second opinion agrees: gold sees answers at step 1100 worse")
 
 
 def test_both_rise_says_nothing():

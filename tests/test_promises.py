@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from rm_monitor import Sampling
+from rm_monitor.cache.scores import ScoreStore
 from rm_monitor.generators.hf import HFGenerator
 from rm_monitor.scorers import load_scorer
 from rm_monitor.sinks import load_sinks
-from rm_monitor.stores.scores import ScoreStore
 from rm_monitor.testing import (
     BrokenPromise,
     DictStore,

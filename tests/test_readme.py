@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from rm_monitor import monitor as monitor_module
+from rm_monitor.monitor import monitor as monitor_module
 from tests.helpers import tiny_trainer
 
 ROOT = Path(__file__).parents[1]

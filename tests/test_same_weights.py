@@ -5,7 +5,7 @@ import torch
 
 from rm_monitor import RewardMonitor, Sampling
 from rm_monitor.generators.hf import HFGenerator
-from rm_monitor.same_weights import fingerprint
+from rm_monitor.training.digest import fingerprint
 from tests.helpers import Breaks, CountsGood, Keeps, Says, tiny_trainer
 
 ASKED = [f"prompt {i}" for i in range(12)]

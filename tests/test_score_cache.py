@@ -9,13 +9,13 @@ import pytest
 from typer.testing import CliRunner
 
 from rm_monitor import RewardMonitor
+from rm_monitor.cache import scores as scores_module
+from rm_monitor.cache.cached import CachedScorer
+from rm_monitor.cache.maintenance import contents, prune, verify
+from rm_monitor.cache.scores import ScoreStore
+from rm_monitor.cache.transfer import export_scores, import_scores
 from rm_monitor.cli import app
 from rm_monitor.scorers import Ensemble
-from rm_monitor.scorers.cached import CachedScorer
-from rm_monitor.stores import scores as scores_module
-from rm_monitor.stores.carry import export_scores, import_scores
-from rm_monitor.stores.scores import ScoreStore
-from rm_monitor.stores.upkeep import contents, prune, verify
 from rm_monitor.types import Completion, Prompt, Scores
 
 A, B = {"name": "rm", "dtype": "float32"}, {"name": "rm", "dtype": "bfloat16"}

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rm_monitor.config import MonitorConfig
 from rm_monitor.generators import load_generator
+from rm_monitor.monitor.config import MonitorConfig
 from tests.http_faults import Scores
 from tests.scorers.test_judge import Judge
 from tests.servers import serve

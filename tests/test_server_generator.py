@@ -8,13 +8,13 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rm_monitor import Prompt, RewardMonitor, Sampling
-from rm_monitor.config import MonitorConfig
 from rm_monitor.errors import GenerationError
 from rm_monitor.generators import load_generator
 from rm_monitor.generators.hf import HFGenerator
 from rm_monitor.generators.server import LoraHotLoad, ReloadFromDisk, RunCommand, ServerGenerator
 from rm_monitor.generators.server.dialects import fields, read
 from rm_monitor.http import Clock, Limits
+from rm_monitor.monitor.config import MonitorConfig
 from rm_monitor.sweep.discover import Source
 from rm_monitor.sweep.run import sweep
 from rm_monitor.testing import check_generator

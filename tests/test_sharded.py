@@ -5,9 +5,9 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from rm_monitor.errors import UnsupportedSetupError
-from rm_monitor.sharded import Setup, describe, whole
-from rm_monitor.sharded.twin import twin
-from rm_monitor.unwrap import unwrap
+from rm_monitor.training.sharded import Setup, describe, whole
+from rm_monitor.training.sharded.twin import twin
+from rm_monitor.training.unwrap import unwrap
 
 WAY_OUT = "rm-monitor sweep"
 

@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from rm_monitor import RewardMonitor, RewardMonitorCallback, Sampling, words
-from rm_monitor.signals.same_model import model_names, same_model
-from rm_monitor.signals.training_reward import TrainingRewards, rise
+from rm_monitor import RewardMonitor, RewardMonitorCallback, Sampling, messages
+from rm_monitor.verdict.signals.same_model import model_names, same_model
+from rm_monitor.verdict.signals.training_reward import TrainingRewards, rise
 from tests.helpers import PROMPTS, CountsGood, Keeps, Says
 
 
@@ -111,7 +111,7 @@ def test_a_training_reward_that_rises_while_the_judge_falls_is_flagged_with_its_
     (found,) = [s for s in monitor.verdict.signals if s.name == "training_reward"]
     assert found.about == "reward"
     assert found.order == 1.0
-    said = words.note(found)
+    said = messages.note(found)
     assert f"({found.n} logs" in said
     assert "100 times in 100" in said
     assert keeps.updates[-1].point.measured["training_reward"] == pytest.approx(1.06, abs=0.03)

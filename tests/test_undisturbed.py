@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
-import rm_monitor.undisturbed as module
+import rm_monitor.training.undisturbed as module
 
 SOURCE = Path(module.__file__).read_text(encoding="utf-8")
 RESTORES = [

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rm_monitor.escape import for_screen, redact
+from rm_monitor.text.escape import for_screen, redact
 
 __all__ = ["Config", "Json", "app", "echo"]
 

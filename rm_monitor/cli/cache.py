@@ -25,8 +25,8 @@ ModelId = Annotated[str, typer.Option(help="Beginning of a model's id, as `cache
 @cache.command("stats")
 def cache_stats(file: CacheFile = None, as_json: Json = False) -> None:
     """What is kept, by model, and in what models of one name differ."""
-    from rm_monitor.stores.scores import ScoreStore  # noqa: PLC0415
-    from rm_monitor.stores.upkeep import contents  # noqa: PLC0415
+    from rm_monitor.cache.maintenance import contents  # noqa: PLC0415
+    from rm_monitor.cache.scores import ScoreStore  # noqa: PLC0415
 
     found = contents(ScoreStore(file))
     echo(json.dumps(asdict(found), default=str) if as_json else str(found))
@@ -35,8 +35,8 @@ def cache_stats(file: CacheFile = None, as_json: Json = False) -> None:
 @cache.command("verify")
 def cache_verify(file: CacheFile = None, as_json: Json = False) -> None:
     """Check every kept score against its checksum; exit 1 if some were damaged (they are dropped)."""
-    from rm_monitor.stores.scores import ScoreStore  # noqa: PLC0415
-    from rm_monitor.stores.upkeep import verify  # noqa: PLC0415
+    from rm_monitor.cache.maintenance import verify  # noqa: PLC0415
+    from rm_monitor.cache.scores import ScoreStore  # noqa: PLC0415
 
     checked, dropped = verify(ScoreStore(file))
     text = f"{checked:,} scores checked, {dropped:,} damaged" + (" and dropped" if dropped else "")
@@ -51,8 +51,8 @@ def cache_export(
     file: CacheFile = None,
 ) -> None:
     """Write kept scores to a file, for another machine."""
-    from rm_monitor.stores.carry import export_scores  # noqa: PLC0415
-    from rm_monitor.stores.scores import ScoreStore  # noqa: PLC0415
+    from rm_monitor.cache.scores import ScoreStore  # noqa: PLC0415
+    from rm_monitor.cache.transfer import export_scores  # noqa: PLC0415
 
     echo(f"{export_scores(ScoreStore(file), to, model=model):,} scores written to {to}")
 
@@ -62,8 +62,8 @@ def cache_import(
     source: Annotated[Path, typer.Argument(help="A file that `cache export` wrote.")], file: CacheFile = None
 ) -> None:
     """Add the scores of an exported file; what is kept already stays."""
-    from rm_monitor.stores.carry import import_scores  # noqa: PLC0415
-    from rm_monitor.stores.scores import ScoreStore  # noqa: PLC0415
+    from rm_monitor.cache.scores import ScoreStore  # noqa: PLC0415
+    from rm_monitor.cache.transfer import import_scores  # noqa: PLC0415
 
     added, count = import_scores(ScoreStore(file), source)
     echo(f"{added:,} of {count:,} scores added")
@@ -77,8 +77,8 @@ def cache_prune(
     file: CacheFile = None,
 ) -> None:
     """Forget kept scores: of a model, older than some days, or all. They are scored again when needed."""
-    from rm_monitor.stores.scores import ScoreStore  # noqa: PLC0415
-    from rm_monitor.stores.upkeep import prune  # noqa: PLC0415
+    from rm_monitor.cache.maintenance import prune  # noqa: PLC0415
+    from rm_monitor.cache.scores import ScoreStore  # noqa: PLC0415
 
     gone = prune(ScoreStore(file), model=model, older_than=older_than, everything=everything)
     echo(f"{gone:,} scores forgotten")

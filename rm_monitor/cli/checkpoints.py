@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rm_monitor import words
+from rm_monitor import messages
 from rm_monitor.cli.app import echo
 
 if TYPE_CHECKING:
-    from rm_monitor.held_out.confirmation import Confirmation
-    from rm_monitor.monitor import RewardMonitor
+    from rm_monitor.monitor.monitor import RewardMonitor
+    from rm_monitor.sweep.confirmation import Confirmation
     from rm_monitor.sweep.discover import Source
     from rm_monitor.sweep.run import Swept
 
@@ -60,7 +60,7 @@ def exit_code(
     if confirmed is not None:
         answered = len(confirmed.stages[0])
         echo(
-            words.confirmed(confirmed.best, confirmed.live, metric=confirmed.metric, answered=answered),
+            messages.confirmed(confirmed.best, confirmed.live, metric=confirmed.metric, answered=answered),
             err=as_json,
         )
         value = list(confirmed.best.value)

@@ -43,7 +43,7 @@ def sweep(
     as_json: Json = False,
 ) -> None:
     """Judge every checkpoint in a folder that was not judged yet."""
-    from rm_monitor.config import MonitorConfig  # noqa: PLC0415  each command pays for itself only
+    from rm_monitor.monitor.config import MonitorConfig  # noqa: PLC0415  each command pays for itself only
     from rm_monitor.sweep.run import sweep as sweep_folder  # noqa: PLC0415
 
     if (confirm is None) != (held_out is None):

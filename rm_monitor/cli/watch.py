@@ -41,7 +41,7 @@ def watch(
     as_json: Json = False,
 ) -> None:
     """Judge checkpoints while a job writes them; ends when the job ends."""
-    from rm_monitor.config import MonitorConfig  # noqa: PLC0415
+    from rm_monitor.monitor.config import MonitorConfig  # noqa: PLC0415
     from rm_monitor.sweep.watch import Ending, watch_in_own_run  # noqa: PLC0415
 
     ending = Ending(until=until, pid=pid, idle=None if idle is None else 60 * idle)

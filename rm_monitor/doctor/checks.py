@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from rm_monitor import evaluate
+from rm_monitor.curve import tables
 from rm_monitor.doctor.pairs import Agreement, outcomes
 from rm_monitor.doctor.probes import PROBES
 from rm_monitor.types import Completion, FloatArray, PreferenceScorer, Prompt, Scorer
@@ -77,7 +77,7 @@ def check_spread(scorer: Judge) -> Iterator[Finding]:
         return
     reward = _probe_rewards(scorer)
     spread = float(np.nanstd(reward)) if np.isfinite(reward).any() else 0.0
-    if spread <= evaluate.tie_width(reward):
+    if spread <= tables.tie_width(reward):
         yield Finding("bad", f"all answers score the same (spread {spread:.2g}): the model has collapsed")
     elif scorer.scale == "logit" and np.nanmin(reward) >= 0 and np.nanmax(reward) <= 1:
         yield Finding(
@@ -95,7 +95,7 @@ def check_repeats(scorer: Judge) -> Iterator[Finding]:
     prompts, completions = _rows()
     first, second = _probe_rewards(scorer), _probe_rewards(scorer)
     twice = np.asarray(
-        evaluate.as_scores(scorer.score(prompts[:1] * 2, completions[:1] * 2), 2, scorer="it").reward
+        tables.as_scores(scorer.score(prompts[:1] * 2, completions[:1] * 2), 2, scorer="it").reward
     )
     if not np.array_equal(first, second, equal_nan=True):
         yield Finding("look", f"scoring twice differs by up to {np.nanmax(np.abs(first - second)):.2g}")
@@ -223,7 +223,7 @@ def _rows() -> tuple[list[Prompt], list[Completion]]:
 def _probe_rewards(scorer: Scorer) -> FloatArray:
     prompts, completions = _rows()
     scored = scorer.score(prompts, completions)
-    return evaluate.as_scores(scored, len(completions), scorer="the scorer").reward
+    return tables.as_scores(scored, len(completions), scorer="the scorer").reward
 
 
 def _probability(

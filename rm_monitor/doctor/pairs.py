@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from scipy.special import logit
 
-from rm_monitor import evaluate, stats
+from rm_monitor import stats
+from rm_monitor.curve import tables
 from rm_monitor.types import (
     Completion,
     Estimate,
@@ -100,7 +101,7 @@ def _judged(scorer: Scorer | PreferenceScorer, pairs: Sequence[Pair]) -> tuple[F
         said = scorer.prefer(prompts, chosen, rejected)
         log_odds: FloatArray = logit(np.asarray(getattr(said, "probability", said), dtype=np.float64))
         return np.clip(log_odds, -1e6, 1e6), {}
-    scored = evaluate.as_scores(
+    scored = tables.as_scores(
         scorer.score([*prompts, *prompts], [*chosen, *rejected]), 2 * len(pairs), scorer="the scorer"
     )
     either = {name: x[: len(pairs)] | x[len(pairs) :] for name, x in scored.flags.items()}
@@ -120,7 +121,7 @@ def _stated(scorer: Scorer | PreferenceScorer) -> float:
 
 def tie_of(scorer: Scorer | PreferenceScorer, margin: FloatArray) -> float:
     """Margins up to this are float noise: ties."""
-    return max(evaluate.tie_width(margin), float(getattr(scorer, "noise", 0.0)))
+    return max(tables.tie_width(margin), float(getattr(scorer, "noise", 0.0)))
 
 
 def load_pairs(path: str | Path) -> list[Pair]:

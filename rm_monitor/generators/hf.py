@@ -17,8 +17,8 @@ from rm_monitor.errors import is_out_of_memory
 from rm_monitor.generators.noise import choose, row_keys
 from rm_monitor.generators.pick import sharpness
 from rm_monitor.generators.rows import Row, completion, end_tokens, rows_of
+from rm_monitor.training.unwrap import unwrap
 from rm_monitor.types import Completion, Progress, Prompt, Sampling
-from rm_monitor.unwrap import unwrap
 
 __all__ = ["HFGenerator", "generate_rows", "own_settings"]
 

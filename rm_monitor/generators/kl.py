@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from rm_monitor.generators.chat import prompt_ids
+from rm_monitor.training.unwrap import unwrap
 from rm_monitor.types import Completion, Prompt
-from rm_monitor.unwrap import unwrap
 
 __all__ = ["InitialPolicy", "divergence"]
 
@@ -60,7 +60,7 @@ class InitialPolicy:
     ) -> list[Completion]:
         """The completions with their ``kl``; nan where the generator kept no tokens.
 
-        To be called inside `rm_monitor.undisturbed`: adapters are switched off and on again.
+        To be called inside `rm_monitor.training.undisturbed`: adapters are switched off and on again.
 
         Args:
             prompts: ``n`` prompts; row i is answered by completion i.

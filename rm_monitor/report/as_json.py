@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rm_monitor import words
+from rm_monitor import messages
 from rm_monitor.report.plain import finite, plain
 from rm_monitor.report.view import RunView
 from rm_monitor.types import Best
@@ -20,7 +20,7 @@ def as_json(run: RunView) -> dict[str, Any]:
         "metric": run.metric,
         "state": verdict.state,
         "step": verdict.step,
-        "headline": words.headline(verdict),
+        "headline": messages.headline(verdict),
         "reason": verdict.reason,
         "since": verdict.since,
         "against": list(verdict.against),

@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from rm_monitor import words
-from rm_monitor.escape import for_html
+from rm_monitor import messages
+from rm_monitor.messages import page as sentences
 from rm_monitor.report.chart import CARD, chart
 from rm_monitor.report.sections.opening import MARKS
 from rm_monitor.report.view import RunView
+from rm_monitor.text.escape import for_html
 from rm_monitor.types import Best, EvalPoint, Verdict
-from rm_monitor.words import page as sentences
 
 __all__ = ["card", "inlined", "words_card"]
 
@@ -68,13 +68,15 @@ def card(
 
 def words_card(verdict: Verdict, best: Best | None, metric: str, *, picture: str = "") -> str:
     """State, claim, why, what to do."""
-    state, claim = sentences.split(words.headline(verdict))
+    state, claim = sentences.split(messages.headline(verdict))
     do = (
-        "" if best is None and not picture else f"<p>{for_html(words.todo(verdict, best, metric=metric))}</p>"
+        ""
+        if best is None and not picture
+        else f"<p>{for_html(messages.todo(verdict, best, metric=metric))}</p>"
     )
     return (
         f"<div><p><b>{MARKS[verdict.state]} {for_html(state)} {for_html(claim)}</b></p>"
-        f"<p>{for_html(words.why(verdict, metric=metric))}</p>{picture}"
+        f"<p>{for_html(messages.why(verdict, metric=metric))}</p>{picture}"
         f"{do}</div>"
     )
 

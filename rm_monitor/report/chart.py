@@ -11,14 +11,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from rm_monitor import words
-from rm_monitor.escape import for_html
+from rm_monitor import messages
+from rm_monitor.messages import page as sentences
 from rm_monitor.report import marks
 from rm_monitor.report.curves import band, line, unbroken
 from rm_monitor.report.frame import Frame, grid, number, padded, steps_axis
 from rm_monitor.report.view import RunView, known
+from rm_monitor.text.escape import for_html
 from rm_monitor.types import Estimate, EvalPoint
-from rm_monitor.words import page as sentences
 
 __all__ = ["CARD", "NARROW", "WIDE", "Layout", "chart"]
 
@@ -74,8 +74,8 @@ def chart(runs: Sequence[RunView], layout: Layout, *, titles: bool = True) -> st
     metric = runs[0].metric
     steps = [float(p.step) for run in runs for p in run.curve]
     x = (min(steps), max(steps))
-    share = words.is_share(metric)
-    half = words.against_references(metric)
+    share = messages.is_share(metric)
+    half = messages.against_references(metric)
     always = [0.5] if half else []
     y = padded([p.metrics[metric] for p in shown], always=always, share=share)
     level = Frame(layout.left, 20, layout.right, 20 + layout.level, x, y)
@@ -182,7 +182,7 @@ def _boundaries(run: RunView, frame: Frame) -> Iterator[str]:
 def _names(runs: Sequence[RunView], frame: Frame, metric: str) -> Iterator[str]:
     """Names at the lines' ends, moved apart where they would touch."""
     wanted: list[tuple[float, str, str]] = []
-    if words.against_references(metric):
+    if messages.against_references(metric):
         wanted.append((frame.line(0.5), "ax", "= the references"))
     if len(runs) > 1:
         for k, run in enumerate(runs):
@@ -288,7 +288,7 @@ def read_out(run: RunView, point: EvalPoint) -> str:
 
 def _svg(layout: Layout, height: float, parts: Sequence[str], metric: str) -> str:
     label = (
-        f"{words.label(metric).capitalize()} by optimizer step, with 95 % intervals; the state of each evaluation; "
+        f"{messages.label(metric).capitalize()} by optimizer step, with 95 % intervals; the state of each evaluation; "
         "the paired change from the best checkpoint. The same numbers are in the table below."
     )
     return (

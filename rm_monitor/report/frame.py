@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rm_monitor import words
+from rm_monitor import messages
 from rm_monitor.types import Estimate
 
 __all__ = ["Frame", "even", "grid", "number", "padded", "steps_axis", "ticks"]
@@ -147,7 +147,7 @@ def number(value: float) -> str:
 
 
 def _tick(value: float, metric: str, *, signed: bool, unit: bool) -> str:
-    if not words.is_share(metric):
+    if not messages.is_share(metric):
         return f"{value:{'+' if signed and value else ''}g}".replace("-", "−")
     text = f"{100 * value:{'+.10g' if signed and value else '.10g'}}".replace("-", "−")
     return text + ("%" if unit and not signed else "")

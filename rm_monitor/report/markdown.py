@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from rm_monitor import words
-from rm_monitor.escape import visible
+from rm_monitor import messages
+from rm_monitor.messages import page as sentences
 from rm_monitor.report.sections.opening import mark
 from rm_monitor.report.view import NOTHING, RunView
+from rm_monitor.text.escape import visible
 from rm_monitor.types import EvalPoint
-from rm_monitor.words import page as sentences
 
 __all__ = ["markdown"]
 
@@ -24,15 +24,15 @@ def markdown(runs: Sequence[RunView]) -> str:
 
 def _run(run: RunView) -> Iterator[str]:
     verdict, metric = run.verdict, run.metric
-    state, claim = sentences.split(words.headline(verdict))
+    state, claim = sentences.split(messages.headline(verdict))
     yield f"### {mark(run)} {inert(run.name)}: {state.rstrip('.').lower()}\n"
-    yield f"**{inert(claim or state)}** {inert(words.why(verdict, metric=metric))}\n"
-    yield f"{inert(words.todo(verdict, run.best, metric=metric))}\n"
+    yield f"**{inert(claim or state)}** {inert(messages.why(verdict, metric=metric))}\n"
+    yield f"{inert(messages.todo(verdict, run.best, metric=metric))}\n"
     values = [p.metrics[metric].value if metric in p.metrics else float("nan") for p in run.curve]
     star = next((i for i, p in enumerate(run.curve) if p.step == run.best_step), None)
     if values:
-        yield f"`{words.sparkline(values, star=star)}` {inert(words.label(metric))}, step {run.curve[0].step} to {run.curve[-1].step}\n"
-    yield f"| step | {inert(words.label(metric))} | 95 % interval | n | change from the best | state |"
+        yield f"`{messages.sparkline(values, star=star)}` {inert(messages.label(metric))}, step {run.curve[0].step} to {run.curve[-1].step}\n"
+    yield f"| step | {inert(messages.label(metric))} | 95 % interval | n | change from the best | state |"
     yield "|---:|---:|:---|---:|:---|:---|"
     chosen = _chosen(run)
     yield from (_row(run, point) for point in chosen)
@@ -72,8 +72,8 @@ def _row(run: RunView, point: EvalPoint) -> str:
     moved = f"{sentences.signed(change.value, run.metric)} ({sentences.span(change, run.metric)})"
     cells = (
         str(point.step),
-        words.number(e.value, run.metric),
-        words.interval(e, run.metric, n=False) if e.n else "",
+        messages.number(e.value, run.metric),
+        messages.interval(e, run.metric, n=False) if e.n else "",
         str(e.n),
         moved if change.n and point.step != run.best_step else "",
         state,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from rm_monitor import words
-from rm_monitor.escape import for_html
+from rm_monitor import messages
 from rm_monitor.report.curves import band, line, unbroken
 from rm_monitor.report.frame import Frame, number
 from rm_monitor.report.view import RunView
+from rm_monitor.text.escape import for_html
 from rm_monitor.types import EvalPoint
 
 __all__ = ["mini"]
@@ -73,7 +73,7 @@ def _frame(frame: Frame, metric: str) -> Iterator[str]:
         at = frame.line(value)
         yield f'<path class="grid" d="M{number(frame.left)} {at}H{number(frame.right)}"/>'
         yield f'<text class="ax" x="{number(frame.left - 4)}" y="{at + 4:.1f}" text-anchor="end">{_end(value, metric)}</text>'
-    if words.against_references(metric) and low < 0.5 < high:
+    if messages.against_references(metric) and low < 0.5 < high:
         yield f'<path class="ref" d="M{number(frame.left)} {frame.line(0.5)}H{number(frame.right)}"/>'
     for step, anchor in ((frame.x[0], "start"), (frame.x[1], "end")):
         yield f'<text class="ax" x="{frame.column(step)}" y="{number(frame.bottom + 14)}" text-anchor="{anchor}">{int(step)}</text>'
@@ -84,7 +84,7 @@ def _frame(frame: Frame, metric: str) -> Iterator[str]:
 def _end(value: float, metric: str) -> str:
     text = (
         f"{100 * value:.0f}%"
-        if words.is_share(metric)
+        if messages.is_share(metric)
         else f"{value:.2g}"
         if abs(value) < 10
         else f"{value:.0f}"

@@ -2,7 +2,7 @@
 
 A strict policy allows exactly the one style and the one script that are in the file, by their hashes, and
 forbids everything else: no request, no inline style, no HTML made from text (Trusted Types). Every text of a
-model, a file or an error goes through `rm_monitor.escape.for_html`.
+model, a file or an error goes through `rm_monitor.text.escape.for_html`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import base64
 import hashlib
 from collections.abc import Iterator, Sequence
 
-from rm_monitor.escape import for_html
+from rm_monitor.messages import page as sentences
 from rm_monitor.report.assets import asset, style_of
 from rm_monitor.report.sections.answers import MOST, answers, tools
 from rm_monitor.report.sections.curve import curve
@@ -21,7 +21,7 @@ from rm_monitor.report.sections.second import second
 from rm_monitor.report.sections.slices import slices
 from rm_monitor.report.sections.tells import tells
 from rm_monitor.report.view import RunView
-from rm_monitor.words import page as sentences
+from rm_monitor.text.escape import for_html
 
 __all__ = ["RunView", "page"]
 

@@ -10,7 +10,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from rm_monitor import evaluate, stats
+from rm_monitor import stats
+from rm_monitor.curve import tables
 from rm_monitor.types import (
     Best,
     Estimate,
@@ -108,7 +109,7 @@ class RunView:
 
     def clusters(self, n: int) -> NDArray[np.str_] | None:
         """Cluster labels of ``n`` prompts; None where they stand alone or are not known."""
-        return evaluate.clusters(self.prompts) if len(self.prompts) == n else None
+        return tables.clusters(self.prompts) if len(self.prompts) == n else None
 
     def at(self, step: int | None) -> EvalPoint | None:
         """The point of a step."""

@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rm_monitor import evaluate, stats, words
+from rm_monitor import messages, stats
+from rm_monitor.curve import tables
 from rm_monitor.errors import NotFoundError
+from rm_monitor.messages import page as sentences
 from rm_monitor.report.plain import plain
 from rm_monitor.runs.read import read_run
 from rm_monitor.runs.score import score_file
 from rm_monitor.types import Estimate, EvalPoint, FloatArray, Prompt
-from rm_monitor.words import page as sentences
 
 __all__ = ["Comparison", "compare", "compare_points"]
 
@@ -89,13 +90,13 @@ class Comparison:
     def __str__(self) -> str:
         lines = [f"A: {self.a}", f"B: {self.b}", ""]
         for name, e in self.change.items():
-            before, after = (words.number(x[name].value, name) for x in (self.before, self.after))
+            before, after = (messages.number(x[name].value, name) for x in (self.before, self.after))
             lines.append(
                 f"  {name:10} {before:>8} -> {after:<8}  {sentences.difference(e, name, 'B minus A')}"
             )
         if self.head_to_head is not None:
-            share = words.number(self.head_to_head.value)
-            lines.append(f"  B beats A on {share} ({words.interval(self.head_to_head)})")
+            share = messages.number(self.head_to_head.value)
+            lines.append(f"  B beats A on {share} ({messages.interval(self.head_to_head)})")
         if self.left_out:
             lines.append(
                 f"  {self.left_out} prompts are left out: no score on one side; they may be unlike the others"
@@ -112,8 +113,8 @@ class Comparison:
         return "\n".join([*lines, "", self._conclusion()])
 
     def _conclusion(self) -> str:
-        e, name = self.change[self.metric], words.label(self.metric)
-        size = words.points(e.value, self.metric)
+        e, name = self.change[self.metric], messages.label(self.metric)
+        size = messages.points(e.value, self.metric)
         if e.high < 0:
             return f"B is worse than A: the {name} is {size} lower."
         if e.low > 0:
@@ -170,7 +171,7 @@ def compare_points(
     if a.prompt_ids != b.prompt_ids:
         raise ValueError(f"{names[0]} and {names[1]} do not answer the same prompts")
     known = prompts if len(prompts) == len(b.values[metric]) else ()
-    clusters = evaluate.clusters(known)
+    clusters = tables.clusters(known)
     change = {m: stats.paired_change(a.values[m], b.values[m], clusters=clusters) for m in shown}
     deciding = "reward" if "reward" in shown else metric
     difference = b.values[deciding] - a.values[deciding]
@@ -209,7 +210,7 @@ def _flipped(won: EvalPoint, lost: EvalPoint, difference: FloatArray) -> tuple[s
 
 
 def _by_tag(a: EvalPoint, b: EvalPoint, metric: str, prompts: Sequence[Prompt]) -> dict[str, Estimate]:
-    labels = evaluate.clusters(prompts)
+    labels = tables.clusters(prompts)
     found: dict[str, Estimate] = {}
     for tag in sorted({tag for prompt in prompts for tag in prompt.tags}):
         rows = np.array([tag in prompt.tags for prompt in prompts])

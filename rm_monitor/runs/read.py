@@ -8,17 +8,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from rm_monitor import evaluate, words
+from rm_monitor import messages
 from rm_monitor.checkpoints.keeper import Keeper
+from rm_monitor.curve import tables
 from rm_monitor.errors import NotFoundError
-from rm_monitor.monitor import FOLDER
+from rm_monitor.monitor.monitor import FOLDER
+from rm_monitor.records.history import History
+from rm_monitor.records.texts import read_texts
+from rm_monitor.records.verdicts import read_verdict
 from rm_monitor.report.facts import facts
 from rm_monitor.report.view import RunView
-from rm_monitor.stores.history import History
-from rm_monitor.stores.texts import read_texts
-from rm_monitor.stores.verdicts import read_verdict
 from rm_monitor.types import Best, Estimate, EvalPoint, Prompt, ReferenceSet, Table, Verdict
-from rm_monitor.verdict import judge
+from rm_monitor.verdict.judge import judge
 
 __all__ = ["Run", "folder_of", "read_run"]
 
@@ -139,10 +140,10 @@ def _judged(
     curve: Sequence[EvalPoint], metric: str, prompts: Sequence[Prompt], rules: Mapping[str, Any]
 ) -> Verdict:
     """By the rules of the run, for one that was written before verdicts were kept, or stopped half-way."""
-    clusters = evaluate.clusters(prompts) if len(prompts) == _size(curve, metric) else None
+    clusters = tables.clusters(prompts) if len(prompts) == _size(curve, metric) else None
     given = {name: rules[name] for name in _RULES if name in rules}
     verdict = judge(curve, metric=metric, clusters=clusters, **given)
-    return replace(verdict, reason=words.reason(verdict, metric=metric))
+    return replace(verdict, reason=messages.reason(verdict, metric=metric))
 
 
 def _best(keeper: Keeper) -> Best | None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from rm_monitor.config import MonitorConfig
-from rm_monitor.monitor import RewardMonitor
+from rm_monitor.monitor.config import MonitorConfig
+from rm_monitor.monitor.monitor import RewardMonitor
 from rm_monitor.prompts import load_prompts
 from rm_monitor.types import EvalPoint, Prompt
 

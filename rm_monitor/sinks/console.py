@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any, TextIO
 
-from rm_monitor import words
-from rm_monitor.escape import for_screen
+from rm_monitor import messages
+from rm_monitor.text.escape import for_screen
 from rm_monitor.types import Update
 
 __all__ = ["ConsoleSink", "say"]
@@ -27,11 +27,11 @@ class ConsoleSink:
     def show(self, update: Update) -> None:
         """Print the line, and the block on a change of state for the worse or back."""
         if not self._only_changes or update.changed:
-            say(words.line(update), self._stream)
+            say(messages.line(update), self._stream)
         if update.changed and update.verdict.state in ("warned", "degraded", "recovered"):
-            say(words.alarm(update), self._stream)
+            say(messages.alarm(update), self._stream)
         if update.news:
-            say(words.news(update), self._stream)
+            say(messages.news(update), self._stream)
 
 
 def say(text: str, stream: TextIO | None = None) -> None:

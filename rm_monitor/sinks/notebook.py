@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from rm_monitor import words
-from rm_monitor.escape import for_html
+from rm_monitor import messages
+from rm_monitor.messages import page as sentences
 from rm_monitor.report.card import card, words_card
+from rm_monitor.text.escape import for_html
 from rm_monitor.types import EvalPoint, Update, Verdict
-from rm_monitor.words import page as sentences
 
 __all__ = ["NotebookSink", "in_notebook"]
 
@@ -55,8 +55,8 @@ def point_card(point: EvalPoint) -> str:
     metric = next((m for m in ("win_prob", "win_rate", "reward") if m in point.metrics), "win_prob")
     said = sentences.reading(point, metric, state=None, best=None, change=None)
     rows = "".join(
-        f"<tr><td>{for_html(name)}</td><td>{words.number(e.value, name)}</td>"
-        f"<td>{for_html(words.interval(e, name))}</td></tr>"
+        f"<tr><td>{for_html(name)}</td><td>{messages.number(e.value, name)}</td>"
+        f"<td>{for_html(messages.interval(e, name))}</td></tr>"
         for name, e in point.metrics.items()
         if "@" not in name
     )

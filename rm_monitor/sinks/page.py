@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 from rm_monitor import files
+from rm_monitor.records.history import History
 from rm_monitor.report.facts import facts
 from rm_monitor.report.page import RunView, page
-from rm_monitor.stores.history import History
 from rm_monitor.types import Table, Update
 
 __all__ = ["PageSink"]

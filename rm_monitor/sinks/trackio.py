@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from rm_monitor import words
+from rm_monitor import messages
 from rm_monitor.sinks.row import row
 from rm_monitor.types import Update
 
@@ -31,11 +31,11 @@ class TrackioSink:
         run.log({**known, "train/global_step": update.point.step})
         if update.changed and update.verdict.state in ("warned", "degraded") and hasattr(run, "alert"):
             title = f"rm_monitor: {update.verdict.state} at step {update.point.step}"
-            run.alert(title=title, text=words.alarm(update))
+            run.alert(title=title, text=messages.alarm(update))
         for signal in update.news:
-            if words.is_grave(signal) and hasattr(run, "alert"):
+            if messages.is_grave(signal) and hasattr(run, "alert"):
                 title = f"rm_monitor: {signal.name.replace('_', ' ')} at step {update.point.step}"
-                run.alert(title=title, text=words.note(signal, metric=update.metric))
+                run.alert(title=title, text=messages.note(signal, metric=update.metric))
 
 
 def _open_run() -> Any:

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from rm_monitor import words
-from rm_monitor.escape import cut, visible
+from rm_monitor import messages
 from rm_monitor.sinks.row import row
+from rm_monitor.text.escape import cut, visible
 from rm_monitor.types import Update
 
 __all__ = ["WandbSink"]
@@ -59,11 +59,11 @@ class WandbSink:
             run.summary["rm_monitor/best_checkpoint"] = update.best.checkpoint or ""
         if update.changed and update.verdict.state in ("warned", "degraded"):
             title = f"rm_monitor: {update.verdict.state} at step {update.point.step}"
-            run.alert(title=title, text=words.alarm(update), level="WARN")
+            run.alert(title=title, text=messages.alarm(update), level="WARN")
         for signal in update.news:
-            if words.is_grave(signal):
+            if messages.is_grave(signal):
                 title = f"rm_monitor: {signal.name.replace('_', ' ')} at step {update.point.step}"
-                run.alert(title=title, text=words.note(signal, metric=update.metric), level="WARN")
+                run.alert(title=title, text=messages.note(signal, metric=update.metric), level="WARN")
 
     def _define(self, run: Any, name: str) -> None:
         if name not in self._defined:
@@ -96,7 +96,7 @@ class WandbSink:
                 steps,
                 lines,
                 keys=["95 % low", update.metric, "95 % high"],
-                title=f"{words.label(update.metric)}, with its 95 % interval",
+                title=f"{messages.label(update.metric)}, with its 95 % interval",
                 xname="step",
             )
         media["rm_monitor/curve"] = wandb.Html(

@@ -1,4 +1,4 @@
-"""The best of a swept run, answered again on held-out prompts (`rm_monitor.held_out.confirmation`)."""
+"""The best of a swept run, answered again on held-out prompts (`rm_monitor.sweep.confirmation`)."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from rm_monitor import evaluate
-from rm_monitor.config import MonitorConfig
+from rm_monitor.curve import tables
 from rm_monitor.errors import GenerationError
-from rm_monitor.held_out.confirmation import Confirmation, confirm_best
-from rm_monitor.monitor import RewardMonitor
+from rm_monitor.monitor.config import MonitorConfig
+from rm_monitor.monitor.monitor import RewardMonitor
 from rm_monitor.prompts import PromptSet, load_prompts
+from rm_monitor.sweep.confirmation import Confirmation, confirm_best
 from rm_monitor.sweep.discover import Source
 from rm_monitor.sweep.run import measure_loaded
 from rm_monitor.types import EvalPoint, FloatArray, Prompt
@@ -80,7 +80,7 @@ class _Again:
         self._stages: dict[tuple[str, ...], RewardMonitor] = {}
 
     def __call__(self, point: EvalPoint, prompts: Sequence[Prompt]) -> Mapping[str, FloatArray]:
-        """See `rm_monitor.held_out.confirmation.AnswersAgain`."""
+        """See `rm_monitor.sweep.confirmation.AnswersAgain`."""
         monitor = self._stage(tuple(p.id for p in prompts), prompts)
         path = None if point.step == 0 else Path(str(point.checkpoint))
         return self._values(monitor, path, point.step)
@@ -105,5 +105,5 @@ class _Again:
         measured = measure_loaded(monitor, self._source, path, step)
         if measured.table is None:
             raise GenerationError(f"step {step} could not answer the held-out prompts") from measured.error
-        values = evaluate.per_prompt(measured.table)
+        values = tables.per_prompt(measured.table)
         return {name: np.asarray(x, dtype=np.float64) for name, x in values.items()}

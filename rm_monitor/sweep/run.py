@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
 
-from rm_monitor.config import MonitorConfig
-from rm_monitor.measuring.measurer import Measured
-from rm_monitor.monitor import EVERY_STEP, RewardMonitor
+from rm_monitor.evaluation.measurer import Measured
+from rm_monitor.monitor.config import MonitorConfig
+from rm_monitor.monitor.monitor import EVERY_STEP, RewardMonitor
 from rm_monitor.sweep.discover import Found, Source
 
 __all__ = ["Swept", "measure_checkpoint", "measure_loaded", "sweep"]

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from rm_monitor.config import MonitorConfig
-from rm_monitor.monitor import RewardMonitor
+from rm_monitor.monitor.config import MonitorConfig
+from rm_monitor.monitor.monitor import RewardMonitor
 from rm_monitor.sweep.discover import Source
 from rm_monitor.sweep.run import Swept
 from rm_monitor.sweep.watcher import Watcher

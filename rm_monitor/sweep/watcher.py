@@ -15,13 +15,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from rm_monitor.checkpoints.keeper import Keeper
-from rm_monitor.config import MonitorConfig
 from rm_monitor.errors import StoreLockedError
-from rm_monitor.measuring.measurer import Measured
-from rm_monitor.monitor import RewardMonitor
-from rm_monitor.stores.history import History
+from rm_monitor.evaluation.measurer import Measured
+from rm_monitor.files.lease import BEAT, claim
+from rm_monitor.monitor.config import MonitorConfig
+from rm_monitor.monitor.monitor import RewardMonitor
+from rm_monitor.records.history import History
 from rm_monitor.sweep.discover import Found, Source
-from rm_monitor.sweep.lease import BEAT, claim
 from rm_monitor.sweep.ready import Settling, due_steps, is_last, stamp
 from rm_monitor.sweep.run import Swept, measure_loaded
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from rm_monitor.evaluate import as_scores
+from rm_monitor.curve.tables import as_scores
 from rm_monitor.types import (
     Completion,
     Estimate,

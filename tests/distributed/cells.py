@@ -24,9 +24,9 @@ import torch.distributed as dist
 from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainerCallback
 
 from rm_monitor import RewardMonitor, RewardMonitorCallback, Sampling
-from rm_monitor.budget import Budget
 from rm_monitor.generators.hf import HFGenerator
-from rm_monitor.sharded import describe
+from rm_monitor.monitor.budget import Budget
+from rm_monitor.training.sharded import describe
 from tests.distributed.trl_cells import TRL, trl_trainer
 from tests.helpers import tiny_trainer
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rm_monitor.stores.history import History
-from rm_monitor.stores.scores import ScoreStore
+from rm_monitor.cache.scores import ScoreStore
+from rm_monitor.records.history import History
 from rm_monitor.types import Completion, Estimate, EvalPoint, Table
 from tests.faults.pinning import FAST
 

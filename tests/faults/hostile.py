@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from rm_monitor import RewardMonitor, Sampling
-from rm_monitor.escape import for_csv, for_markdown
 from rm_monitor.sinks.wandb import WandbSink
+from rm_monitor.text.escape import for_csv, for_markdown
 from rm_monitor.types import Best, Completion, Estimate, EvalPoint, Update, Verdict
 from tests.helpers import CountsGood
 
@@ -207,7 +207,7 @@ def update_of(text: str, folder: Path) -> Update:
 
 def terminal(text: str, folder: Path) -> list[str]:
     """Standard output: lines, alarms, failures, the opening and the summary."""
-    from rm_monitor import words
+    from rm_monitor import messages
     from rm_monitor.sinks.console import ConsoleSink, say
 
     out = io.StringIO()
@@ -216,9 +216,11 @@ def terminal(text: str, folder: Path) -> list[str]:
         ConsoleSink().show(update)
         ConsoleSink().show(replace(update, point=update.curve[1]))
         ConsoleSink().show(replace(update, point=replace(update.point, status="partial", reason=text[:500])))
-        say(words.opening({**update.run, "metric": "win_prob"}))
+        say(messages.opening({**update.run, "metric": "win_prob"}))
         say(
-            words.summary(update.curve, update.verdict, update.best, metric="win_prob", output_dir=text[:200])
+            messages.summary(
+                update.curve, update.verdict, update.best, metric="win_prob", output_dir=text[:200]
+            )
         )
     return screen_problems(out.getvalue())
 

@@ -23,8 +23,8 @@ import numpy as np
 from rm_monitor import RewardMonitor
 from rm_monitor.checkpoints.disk import problem, step_of
 from rm_monitor.checkpoints.keeper import Keeper
+from rm_monitor.records.history import History
 from rm_monitor.runs import best_of
-from rm_monitor.stores.history import History
 from tests.faults.damage import point_and_table
 from tests.faults.pinning import FAST, checkpoint, fault, step_of_weights
 
@@ -183,7 +183,7 @@ def curve(folder: Path) -> list[Any]:
 def evaluating(kills: int, rng: random.Random, counts: Counter[str]) -> None:
     """Runs killed again and again, each resumed from a step that was acknowledged, or from the one before."""
     import rm_monitor.generators.engine
-    import rm_monitor.undisturbed  # noqa: F401  loaded here once, not in each child: torch takes seconds
+    import rm_monitor.training.undisturbed  # noqa: F401  loaded here once, not in each child: torch takes seconds
 
     with tempfile.TemporaryDirectory(dir=FAST) as temporary:
         run_and_kill(lambda ack: evaluate(Path(temporary), None, ack), 120)
@@ -257,7 +257,7 @@ def training(kills: int, rng: random.Random, counts: Counter[str]) -> None:
     import transformers
 
     import rm_monitor.generators.engine
-    import rm_monitor.undisturbed  # noqa: F401
+    import rm_monitor.training.undisturbed  # noqa: F401
     from rm_monitor.testing.tiny import tiny_run
     from tests.helpers import tiny_trainer  # noqa: F401
 

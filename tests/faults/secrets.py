@@ -112,7 +112,7 @@ def command_line(*arguments: str) -> Callable[[Path], None]:
 
 def breaks_history(folder: Path) -> None:
     """The disk refuses, with the secret in what it says."""
-    from rm_monitor.stores import lines
+    from rm_monitor.files import lines
 
     real = lines.append
     lines.append = boom

@@ -87,7 +87,7 @@ def last_whole(out: Path) -> str | None:
 
 def curve(out: Path) -> list[Any]:
     """What the history on disk says, without how long it took and which attempt wrote it."""
-    from rm_monitor.stores.history import History
+    from rm_monitor.records.history import History
 
     history = History(out / "_rm_monitor")
     points = history.points()

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from rm_monitor import RewardMonitor, RewardMonitorCallback
-from rm_monitor.stores.history import History
+from rm_monitor.records.history import History
 from rm_monitor.sweep.discover import Source
 from rm_monitor.sweep.run import sweep
 from tests.faults.watching import settings

@@ -22,12 +22,12 @@ from rm_monitor import Completion, RewardMonitor, RewardMonitorCallback, Samplin
 from rm_monitor.generators.engine import EngineGenerator
 from rm_monitor.generators.hf import HFGenerator
 from rm_monitor.prompts import load_prompts
+from rm_monitor.records.history import History
 from rm_monitor.runs import best_of
 from rm_monitor.scorers.run.batching import Batcher, Row
 from rm_monitor.sinks.row import row
-from rm_monitor.stores.history import History
+from rm_monitor.training.undisturbed import undisturbed
 from rm_monitor.types import Preferences
-from rm_monitor.undisturbed import undisturbed
 from tests.faults.pinning import checkpoint, step_of_weights
 from tests.helpers import CountsGood, Keeps, Says, tiny_trainer
 
@@ -79,13 +79,13 @@ def booms(*args, **kwargs):
 CALL_SITES = {  # where it is injected -> whether the evaluation itself is lost
     "tests.helpers.Says.generate": True,
     "tests.helpers.CountsGood.score": True,
-    "rm_monitor.measuring.panel.Panel.values": True,
-    "rm_monitor.evaluate.per_prompt": True,
-    "rm_monitor.evaluate.summarise": True,
-    "rm_monitor.stores.history.History.append": False,
-    "rm_monitor.stores.history.write_rows": False,
-    "rm_monitor.stores.lines.append": False,
-    "rm_monitor.judging.judge": False,
+    "rm_monitor.evaluation.scorer_set.Panel.values": True,
+    "rm_monitor.curve.tables.per_prompt": True,
+    "rm_monitor.curve.tables.summarise": True,
+    "rm_monitor.records.history.History.append": False,
+    "rm_monitor.records.history.write_rows": False,
+    "rm_monitor.files.lines.append": False,
+    "rm_monitor.verdict.judging.judge": False,
     "rm_monitor.checkpoints.selection.Selection.elect": False,
     "rm_monitor.checkpoints.selection.Selection.keep": False,
     "rm_monitor.checkpoints.selection.stats.best": False,
@@ -95,7 +95,7 @@ CALL_SITES = {  # where it is injected -> whether the evaluation itself is lost
     "rm_monitor.checkpoints.disk.problem": False,
     "rm_monitor.sinks.page.page": False,
     "rm_monitor.sinks.console.say": False,
-    "rm_monitor.words.line": False,
+    "rm_monitor.messages.line": False,
     "tests.helpers.Keeps.show": False,
 }
 
@@ -140,7 +140,7 @@ def test_a_trainer_runs_to_its_end_whatever_fails(
         "generate": (EngineGenerator, "generate"),
         "score": (CountsGood, "score"),
         "append": (History, "append"),
-        "judge": ("rm_monitor.judging.judge",),
+        "judge": ("rm_monitor.verdict.judging.judge",),
         "pin": ("rm_monitor.checkpoints.keeper.Keeper.pin",),
     }[site]
     monkeypatch.setattr(*where, booms)

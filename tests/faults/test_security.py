@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from rm_monitor import escape
 from rm_monitor.checkpoints.disk import problem
 from rm_monitor.errors import ScorerError
 from rm_monitor.scorers import load_scorer
+from rm_monitor.text import escape
 from tests.faults import hostile, secrets
 
 ROOT = Path(__file__).parents[2] / "rm_monitor"
@@ -56,14 +56,14 @@ def test_ten_megabytes_of_text_fit_everywhere_they_are_shown():
         ("page", "rm_monitor.report.sections.answers.for_html"),
         ("card", "rm_monitor.report.card.for_html"),
         ("terminal", "rm_monitor.sinks.console.for_screen"),
-        ("log", "rm_monitor.escape.for_screen"),
+        ("log", "rm_monitor.text.escape.for_screen"),
         ("W&B", "rm_monitor.sinks.wandb.visible"),
         ("CSV", "tests.faults.hostile.for_csv"),
     ],
 )
 def test_the_hostile_campaign_notices_a_place_that_forgets_to_escape(place, target, monkeypatch):
     if place == "terminal":
-        monkeypatch.setattr("rm_monitor.words.console.for_terminal", lambda text: text)
+        monkeypatch.setattr("rm_monitor.messages.console.for_terminal", lambda text: text)
     monkeypatch.setattr(target, lambda text: text)
     texts = {name: hostile.TEXTS[name] for name in ("script", "document", "ansi colour", "csv equals")}
     assert hostile.escapes(texts, {place: hostile.PLACES[place]})[1]
@@ -113,7 +113,7 @@ def test_no_source_reads_what_could_run():
     }
     assert not imported & {"dill", "cloudpickle", "marshal", "shelve"}
     pickling = [(str(path), name_of(call)) for path, call in CALLS if name_of(call).startswith("pickle.")]
-    elsewhere = {call for path, call in pickling if "rm_monitor/overlap/" not in path}
+    elsewhere = {call for path, call in pickling if "rm_monitor/monitor/overlap/" not in path}
     assert elsewhere == {"pickle.dumps"}, "asked whether a value can be sent; never read"
 
 

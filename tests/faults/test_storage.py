@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from rm_monitor import files
+from rm_monitor.cache.scores import ScoreStore
 from rm_monitor.checkpoints.keeper import Keeper
 from rm_monitor.errors import StoreError, StoreLockedError
-from rm_monitor.stores import lines, lock
-from rm_monitor.stores.history import MOST_WAITING, History
-from rm_monitor.stores.scores import ScoreStore
+from rm_monitor.files import lines, lock
+from rm_monitor.records.history import MOST_WAITING, History
 from tests.faults import damage, halfwritten, pinning
 from tests.faults.damage import point_and_table
 
@@ -182,8 +182,8 @@ def test_a_disk_that_is_full_from_the_start_stops_nothing(tmp_path, monkeypatch)
 
 HOLD = """
 import sys, time
-from rm_monitor.stores import lock
-from rm_monitor.stores.history import History
+from rm_monitor.files import lock
+from rm_monitor.records.history import History
 if sys.argv[2] == "no flock":
     lock.fcntl = None
 History(sys.argv[1])
@@ -324,7 +324,7 @@ def test_a_damaged_cache_in_a_folder_that_cannot_be_written_is_done_without(tmp_
 def test_on_a_file_system_of_several_machines_the_write_ahead_log_is_not_used(
     tmp_path, monkeypatch, kind, mode
 ):
-    from rm_monitor.stores import scores
+    from rm_monitor.cache import scores
 
     real = scores.Path.read_text
 
@@ -341,7 +341,7 @@ def test_on_a_file_system_of_several_machines_the_write_ahead_log_is_not_used(
 
 
 def test_a_write_ahead_log_that_fails_at_its_first_write_gives_way_to_a_plain_journal(tmp_path, monkeypatch):
-    from rm_monitor.stores import scores
+    from rm_monitor.cache import scores
 
     real, tried = scores._prepare, []
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import yaml
 
 from rm_monitor.checkpoints.disk import problem
-from rm_monitor.config import MonitorConfig
-from rm_monitor.stores.history import History
+from rm_monitor.monitor.config import MonitorConfig
+from rm_monitor.records.history import History
 from rm_monitor.sweep.discover import Source
 from rm_monitor.sweep.watcher import Watcher
 from rm_monitor.testing.tiny import tiny_run

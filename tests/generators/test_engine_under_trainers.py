@@ -18,8 +18,8 @@ from transformers import (
 from rm_monitor import RewardMonitor, RewardMonitorCallback
 from rm_monitor.generators.engine import EngineGenerator
 from rm_monitor.generators.hf import HFGenerator
+from rm_monitor.training.undisturbed import undisturbed
 from rm_monitor.types import Prompt, Sampling
-from rm_monitor.undisturbed import undisturbed
 from tests.distributed.trl_cells import COMMON, rewards, said, turns
 from tests.generators.test_engine import DRAWN, GROUPED, answers, make
 

@@ -2,10 +2,12 @@
 
 import numpy as np
 
-from rm_monitor import evaluate, tells, words
+from rm_monitor import messages
+from rm_monitor.curve import tables as curve_tables
+from rm_monitor.curve import text_metrics
 from rm_monitor.report.view import RunView
 from rm_monitor.types import Best, Completion, EvalPoint, Prompt, ReferenceSet, Table
-from rm_monitor.verdict import judge
+from rm_monitor.verdict.judge import judge
 
 TAGS = ("code", "chat", "safety", "summaries", "writing", "maths", "reasoning", "translation")
 WORDS = "the plan is clear and each step ends where the next one starts because a reader checks".split()  # noqa: SIM905
@@ -98,7 +100,7 @@ def example(
             reward[: n // 4] = np.nan
         table = _table(asked, reward, reference, rng, k, gold=gold, hostile=hostile)
         tables[step] = table
-        point = evaluate.point(
+        point = curve_tables.point(
             step,
             table,
             prompts=asked,
@@ -130,7 +132,7 @@ def example(
         name=name,
         metric="win_prob",
         curve=tuple(curve),
-        verdict=replace(verdict, reason=words.reason(verdict)),
+        verdict=replace(verdict, reason=messages.reason(verdict)),
         best=kept,
         prompts=asked,
         references=ReferenceSet(
@@ -145,7 +147,7 @@ def example(
 
 
 def _table(asked, reward, reference, rng, k, *, gold, hostile):
-    values = evaluate.compare(reward[:, None], reference, scale="logit")
+    values = curve_tables.compare(reward[:, None], reference, scale="logit")
     texts = [_text(rng, 60 + k) for _ in asked]
     if hostile:
         texts = [HOSTILE[(i + k) % len(HOSTILE)] for i in range(len(asked))]
@@ -162,14 +164,16 @@ def _table(asked, reward, reference, rng, k, *, gold, hostile):
         )
         for p, text in zip(asked, texts)
     )
-    values = {"reward": reward[:, None], **values, **tells.of_texts(completions)}
+    values = {"reward": reward[:, None], **values, **text_metrics.of_texts(completions)}
     if gold:
         second = reward - 0.6 * max(0, k - 12) / 28 + rng.normal(0, 0.8, len(asked))
-        for name, x in evaluate.compare(second[:, None], reference, scale="logit").items():
+        for name, x in curve_tables.compare(second[:, None], reference, scale="logit").items():
             values[f"gold/{name}"] = x
         values["gold/reward"] = second[:, None]
         values["attribute/helpfulness"] = reward[:, None] * 0.5 + 3
-        values["win_prob/sft"] = evaluate.compare(reward[:, None], reference - 0.5, scale="logit")["win_prob"]
+        values["win_prob/sft"] = curve_tables.compare(reward[:, None], reference - 0.5, scale="logit")[
+            "win_prob"
+        ]
     return Table(prompt_ids=tuple(p.id for p in asked), completions=completions, values=values)
 
 

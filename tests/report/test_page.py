@@ -11,16 +11,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rm_monitor import words
-from rm_monitor.escape import visible
+from rm_monitor import messages
 from rm_monitor.report.as_json import as_json
 from rm_monitor.report.card import card
 from rm_monitor.report.markdown import markdown
 from rm_monitor.report.page import page
 from rm_monitor.report.standalone import standalone
 from rm_monitor.report.view import RunView
+from rm_monitor.text.escape import visible
 from rm_monitor.types import Estimate, EvalPoint
-from rm_monitor.verdict import judge
+from rm_monitor.verdict.judge import judge
 from tests.report.example import HOSTILE, empty, example
 from tests.report.parsed import Page, coordinates
 
@@ -45,9 +45,9 @@ def parsed(html):
 
 def test_the_page_says_what_the_terminal_says(run, parsed):
     verdict = parsed.all(kind="verdict")[0]["text"]
-    assert words.headline(run.verdict) in verdict.replace("\n", " ")
-    assert words.why(run.verdict, metric="win_prob") in verdict
-    assert words.todo(run.verdict, run.best) in verdict
+    assert messages.headline(run.verdict) in verdict.replace("\n", " ")
+    assert messages.why(run.verdict, metric="win_prob") in verdict
+    assert messages.todo(run.verdict, run.best) in verdict
 
 
 def test_the_title_of_the_tab_begins_with_the_state(run, parsed):
@@ -345,7 +345,7 @@ def test_the_card_is_small_and_brings_no_style_script_id_or_text_of_a_model(run)
     text = card(run.curve, run.verdict, run.best, run.metric)
     assert len(text) < 12_000
     assert not re.search(r"<style|<script| id=|class=", text)
-    assert words.headline(run.verdict).split(". ")[1] in text
+    assert messages.headline(run.verdict).split(". ")[1] in text
     assert not any(c[0].text[:40] in text for table in run.tables.values() for c in table.completions)
 
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from rm_monitor import RewardMonitor, Sampling, runs, words
+from rm_monitor import RewardMonitor, Sampling, messages, runs
 from rm_monitor.cli import app
 from rm_monitor.errors import NotFoundError
-from rm_monitor.stores.verdicts import read_verdict
+from rm_monitor.records.verdicts import read_verdict
 from rm_monitor.types import Completion
 
 N = 24
@@ -137,7 +137,7 @@ def test_json_and_markdown_say_the_same(fell):
     found = json.loads(call("report", fell[0], "--json").stdout)
     text = call("report", fell[0], "--markdown").stdout
     assert found["state"] == "degraded"
-    assert found["headline"] == words.headline(fell[1].verdict)
+    assert found["headline"] == messages.headline(fell[1].verdict)
     assert found["headline"].split(". ")[1] in text
 
 

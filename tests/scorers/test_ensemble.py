@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rm_monitor import RewardMonitor
-from rm_monitor.scorers.cached import CachedScorer
+from rm_monitor.cache.cached import CachedScorer
 from rm_monitor.scorers.ensemble import Ensemble
 from rm_monitor.testing import Says, TableScorer, check_preference_scorer
 from rm_monitor.types import Completion, Preferences, Prompt

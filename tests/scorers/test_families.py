@@ -787,8 +787,8 @@ def test_a_lora_reward_model_is_its_base_plus_the_product_of_its_adapters(tmp_pa
 
 
 def test_a_kept_comparison_is_the_comparison_and_its_key_holds_both_answers_in_order(causal, tmp_path):
-    from rm_monitor.scorers.cached import CachedPreferences, cached
-    from rm_monitor.stores.scores import ScoreStore
+    from rm_monitor.cache.cached import CachedPreferences, cached
+    from rm_monitor.cache.scores import ScoreStore
 
     scorer = load_scorer(causal, kind="pair_preference")
     rows = answers(TEXTS)

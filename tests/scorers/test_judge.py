@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from rm_monitor import RewardMonitor, Sampling
+from rm_monitor.cache.scores import ScoreStore
 from rm_monitor.errors import ScorerError, ScorerUnavailable
 from rm_monitor.http import Limits
 from rm_monitor.scorers.judge import LETTER, REASONED, JudgePrompt, LLMJudge
-from rm_monitor.stores.scores import ScoreStore
 from rm_monitor.testing import Says, check_preference_scorer
 from rm_monitor.types import Completion, Prompt
 from tests.servers import serve, status

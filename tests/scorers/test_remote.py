@@ -7,13 +7,13 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from rm_monitor.cache.cached import CachedScorer
+from rm_monitor.cache.scores import ScoreStore
 from rm_monitor.errors import ScorerError, ScorerUnavailable
 from rm_monitor.http import Limits
 from rm_monitor.scorers import load_scorer
-from rm_monitor.scorers.cached import CachedScorer
 from rm_monitor.scorers.remote.canaries import PROMPTS
 from rm_monitor.scorers.remote.render import SteerLM
-from rm_monitor.stores.scores import ScoreStore
 from rm_monitor.testing import check_scorer
 from rm_monitor.types import Completion, Prompt
 from tests.servers import serve, status

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rm_monitor.measuring.panel import Panel
+from rm_monitor.evaluation.scorer_set import Panel
 from rm_monitor.scorers import load_scorer
 from rm_monitor.types import Completion, Prompt, ReferenceSet, Scores
 from tests.scorers.conftest import TEXTS, answers, llama_config, scaled

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from rm_monitor.errors import ScorerError, ScorerUnavailable
-from rm_monitor.measuring.panel import Panel
+from rm_monitor.evaluation.scorer_set import Panel
 from rm_monitor.scorers import load_scorer
 from rm_monitor.scorers.text.encodings import TODAY
 from rm_monitor.types import Completion, Prompt, ReferenceSet, Scores

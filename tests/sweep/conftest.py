@@ -60,7 +60,7 @@ class Job:
 
 @pytest.fixture
 def config(tmp_path, tiny_reward_model_dir):
-    from rm_monitor.config import MonitorConfig
+    from rm_monitor.monitor.config import MonitorConfig
 
     prompts = [{"prompt": p, "reference": f"An answer to {p}"} for p in ("Tides?", "Colours?", "Hello!")]
     (tmp_path / "prompts.jsonl").write_text("\n".join(map(json.dumps, prompts)))

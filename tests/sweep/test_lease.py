@@ -2,7 +2,7 @@
 
 import os
 
-from rm_monitor.sweep.lease import claim
+from rm_monitor.files.lease import claim
 
 
 def test_a_lease_is_held_by_one_until_it_is_released(tmp_path):

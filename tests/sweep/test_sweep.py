@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from rm_monitor import RewardMonitor, RewardMonitorCallback
-from rm_monitor.stores.history import History
+from rm_monitor.records.history import History
 from rm_monitor.sweep.discover import Source
 from rm_monitor.sweep.run import sweep
 from tests.helpers import tiny_trainer

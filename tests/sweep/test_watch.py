@@ -1,6 +1,6 @@
 """A watcher beside a job that writes, rotates and dies: every due step is judged or reported."""
 
-from rm_monitor.stores.history import History
+from rm_monitor.records.history import History
 from rm_monitor.sweep.discover import Source
 from rm_monitor.sweep.watch import Ending, watch
 from rm_monitor.sweep.watcher import GONE, Watcher

@@ -24,8 +24,8 @@ from rm_monitor.generators.noise import row_keys
 from rm_monitor.generators.rows import Row, completion, end_tokens, rows_of
 from rm_monitor.packed.linears import packed_linears
 from rm_monitor.packed.memory import free_memory
+from rm_monitor.training.unwrap import unwrap
 from rm_monitor.types import Completion, Progress, Prompt, Sampling
-from rm_monitor.unwrap import unwrap
 
 __all__ = ["EngineGenerator"]
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rm_monitor import words
-from rm_monitor.escape import for_html
+from rm_monitor import messages
+from rm_monitor.messages import page as sentences
 from rm_monitor.report.curves import spark
 from rm_monitor.report.view import RunView
+from rm_monitor.text.escape import for_html
 from rm_monitor.types import FloatArray, Table
-from rm_monitor.words import page as sentences
 
 __all__ = ["LONGEST", "MOST", "answers", "tools"]
 
@@ -146,7 +146,7 @@ def _chosen(order: Sequence[int], most: int | None) -> list[int]:
 
 def _sparks(run: RunView) -> tuple[list[FloatArray | None], int | None]:
     """Per-prompt values of each point of the latest segment, None at gaps; which of them is the best's."""
-    if not words.is_share(run.metric) or not run.compared:
+    if not messages.is_share(run.metric) or not run.compared:
         return [], None
     size = run.compared[-1].values[run.metric].shape
     points = [p for p in run.curve if p.segment == run.curve[-1].segment]
@@ -175,9 +175,9 @@ def _row(run: RunView, sides: _Sides, i: int, by_row: tuple[list[FloatArray | No
     ]
     body = [_prompt(text)]
     for which, step in enumerate(dict.fromkeys(sides.steps)):
-        value = words.number(float(sides.values[which][i]), metric)
+        value = messages.number(float(sides.values[which][i]), metric)
         role = _role(run, step)
-        note = f"{role} · {words.label(metric)} {value}" if role else f"{words.label(metric)} {value}"
+        note = f"{role} · {messages.label(metric)} {value}" if role else f"{messages.label(metric)} {value}"
         body.append(
             _side(
                 f"Step {step}",
@@ -226,13 +226,13 @@ def _text(text: str) -> str:
 def _delta(d: float, metric: str) -> str:
     if not math.isfinite(d):
         return "?"
-    return f"{abs(100 * d):.0f}" if words.is_share(metric) else f"{abs(d):.2f}"
+    return f"{abs(100 * d):.0f}" if messages.is_share(metric) else f"{abs(d):.2f}"
 
 
 def _short(value: float, metric: str) -> str:
     if not math.isfinite(value):
         return "unknown"
-    return f"{100 * value:.0f}" if words.is_share(metric) else words.number(value, metric)
+    return f"{100 * value:.0f}" if messages.is_share(metric) else messages.number(value, metric)
 
 
 def _plain(value: float) -> str:

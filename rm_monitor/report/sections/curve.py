@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from rm_monitor import stats, words
-from rm_monitor.escape import for_html, prose
+from rm_monitor import messages, stats
+from rm_monitor.messages import page as sentences
 from rm_monitor.report import marks
 from rm_monitor.report.chart import NARROW, WIDE, chart, read_out
 from rm_monitor.report.sections.opening import mark
 from rm_monitor.report.view import NOTHING, RunView
-from rm_monitor.words import page as sentences
+from rm_monitor.text.escape import for_html, prose
 
 __all__ = ["curve"]
 
@@ -19,7 +19,7 @@ def curve(runs: Sequence[RunView]) -> Iterator[str]:
     """The section."""
     metric = runs[0].metric
     picture = chart(runs, WIDE)
-    yield f'<section id="curve"><h2>{for_html(words.label(metric)).capitalize()} while training</h2>'
+    yield f'<section id="curve"><h2>{for_html(messages.label(metric)).capitalize()} while training</h2>'
     if len(runs) > 1:
         yield from _switch(runs)
     if not picture:
@@ -43,7 +43,7 @@ def curve(runs: Sequence[RunView]) -> Iterator[str]:
 def _switch(runs: Sequence[RunView]) -> Iterator[str]:
     yield '<fieldset class="runs"><legend>Run in focus</legend>'
     for k, run in enumerate(runs):
-        state = sentences.split(words.headline(run.verdict))[0].rstrip(".")
+        state = sentences.split(messages.headline(run.verdict))[0].rstrip(".")
         best = "" if run.best_step is None else f" · best {run.best_step}"
         key = f'<path class="ln" d="M1 7H33"/>{marks.reading(17, 7, k)}'
         yield (
@@ -129,7 +129,7 @@ def _table(run: RunView, name: str) -> Iterator[str]:
     yield (
         f'<details class="tbl"><summary>The same numbers as a table{for_html(name)}</summary>'
         '<div class="scroll" tabindex="0" role="region" aria-label="Numbers of the curve"><table>'
-        f"<caption>{for_html(words.label(run.metric)).capitalize()} at each evaluation, and its paired change from the "
+        f"<caption>{for_html(messages.label(run.metric)).capitalize()} at each evaluation, and its paired change from the "
         'best</caption><thead><tr><th scope="col">step</th><th scope="col">value</th>'
         '<th scope="col">95 % interval</th><th scope="col">n</th><th scope="col">change</th>'
         '<th scope="col">holds for all at once</th><th scope="col">state</th></tr></thead><tbody>'
@@ -143,8 +143,8 @@ def _table(run: RunView, name: str) -> Iterator[str]:
             what = "best"
         reason = f": {point.reason[:300]}" if point.reason else ""
         yield (
-            f'<tr><th scope="row">{point.step}</th><td>{words.number(e.value, run.metric)}</td>'
-            f"<td>{for_html(words.interval(e, run.metric, n=False)) if e.n else '–'}</td><td>{e.n}</td>"
+            f'<tr><th scope="row">{point.step}</th><td>{messages.number(e.value, run.metric)}</td>'
+            f"<td>{for_html(messages.interval(e, run.metric, n=False)) if e.n else '–'}</td><td>{e.n}</td>"
             f"<td>{sentences.signed(change.value, run.metric) if compared else '–'}</td>"
             f"<td>{sentences.span(change, run.metric) if compared else '–'}</td>"
             f"<td>{for_html(what + reason)}</td></tr>"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rm_monitor.escape import for_html
 from rm_monitor.report.view import RunView
+from rm_monitor.text.escape import for_html
 
 __all__ = ["made"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rm_monitor import words
-from rm_monitor.escape import for_html, prose
+from rm_monitor import messages
+from rm_monitor.messages import page as sentences
 from rm_monitor.report.view import RunView
-from rm_monitor.words import page as sentences
+from rm_monitor.text.escape import for_html, prose
 
 __all__ = ["MARKS", "mark", "opening"]
 
@@ -36,14 +36,14 @@ def opening(run: RunView, *, first: bool = True) -> Iterator[str]:
         first: Its claim is the page's heading; of further runs it is one level below.
     """
     verdict, metric = run.verdict, run.metric
-    state, claim = sentences.split(words.headline(verdict))
+    state, claim = sentences.split(messages.headline(verdict))
     level = "h1" if first else "h2"
     yield f'<div class="verdict {verdict.state}">'
     yield f'<{level} class="claim"><span class="st">{mark(run)} {for_html(state)}</span> {for_html(claim)}</{level}>'
-    why = words.why(verdict, metric=metric)
+    why = messages.why(verdict, metric=metric)
     if why:
         yield f"<p>{prose(why)}</p>"
-    yield f'<p class="do">{for_html(words.todo(verdict, run.best, metric=metric))}</p></div>'
-    loud = [words.note(signal, metric=metric) for signal in verdict.signals if words.is_loud(signal)]
+    yield f'<p class="do">{for_html(messages.todo(verdict, run.best, metric=metric))}</p></div>'
+    loud = [messages.note(signal, metric=metric) for signal in verdict.signals if messages.is_loud(signal)]
     if loud:
         yield f'<div class="signal">{"".join(f"<p>{prose(text)}</p>" for text in loud)}</div>'

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from rm_monitor import stats, words
-from rm_monitor.escape import prose
+from rm_monitor import messages, stats
+from rm_monitor.messages import page as sentences
 from rm_monitor.report.frame import padded
 from rm_monitor.report.mini import mini
 from rm_monitor.report.view import RunView, known
-from rm_monitor.words import page as sentences
+from rm_monitor.text.escape import prose
 
 __all__ = ["second"]
 
@@ -24,10 +24,10 @@ def second(run: RunView) -> Iterator[str]:
     yield "<section><h2>Second opinion</h2>"
     yield from (f"<p>{prose(text)}</p>" for text in (_sentence(run, j, m) for j, m in judges.items()) if text)
     metrics = [run.metric, *judges.values()]
-    share = words.is_share(run.metric)
+    share = messages.is_share(run.metric)
     y = padded(
         [p.metrics[m] for p in run.shown for m in metrics if known(p, m)],
-        always=[0.5] if words.against_references(run.metric) else [],
+        always=[0.5] if messages.against_references(run.metric) else [],
         share=share,
     )
     yield '<div class="two">'
@@ -74,5 +74,5 @@ def _sentence(run: RunView, name: str, metric: str) -> str:
 def _caption(run: RunView, metric: str, *, grey: bool) -> str:
     best, points = run.at(run.best_step), [p for p in run.shown if known(p, metric)]
     ends = [p for p in (best, points[-1] if points else None) if p is not None and known(p, metric)]
-    texts = [words.number(p.metrics[metric].value, run.metric) for p in ends]
+    texts = [messages.number(p.metrics[metric].value, run.metric) for p in ends]
     return " → ".join(dict.fromkeys(texts)) + ("; grey is the first judge" if grey else "")

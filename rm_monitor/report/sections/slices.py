@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from rm_monitor import stats, words
-from rm_monitor.escape import for_html
+from rm_monitor import messages, stats
+from rm_monitor.messages import page as sentences
 from rm_monitor.report.frame import padded
 from rm_monitor.report.mini import mini
 from rm_monitor.report.view import NOTHING, RunView, known
+from rm_monitor.text.escape import for_html
 from rm_monitor.types import Estimate, FloatArray
-from rm_monitor.words import page as sentences
 
 __all__ = ["slices"]
 
@@ -72,9 +72,9 @@ def _section(
 
 
 def _range(run: RunView, metrics: Sequence[str]) -> tuple[float, float]:
-    share = words.is_share(metrics[0])
+    share = messages.is_share(metrics[0])
     estimates = [p.metrics[m] for p in run.shown for m in metrics if known(p, m)]
-    return padded(estimates, always=[0.5] if words.against_references(run.metric) else [], share=share)
+    return padded(estimates, always=[0.5] if messages.against_references(run.metric) else [], share=share)
 
 
 def _change(run: RunView, metric: str) -> Estimate:
@@ -103,5 +103,5 @@ def _caption(run: RunView, metric: str, change: Estimate) -> str:
         return ""
     e = last.metrics[metric]
     if not math.isfinite(change.value) or last.step == run.best_step:
-        return f"{words.number(e.value, metric)} ({words.interval(e, metric)})"
+        return f"{messages.number(e.value, metric)} ({messages.interval(e, metric)})"
     return sentences.difference(change, metric, f"since step {run.best_step}")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rm_monitor import words
-from rm_monitor.escape import prose
+from rm_monitor import messages
+from rm_monitor.messages import page as sentences
 from rm_monitor.report.frame import even, padded
 from rm_monitor.report.mini import mini
 from rm_monitor.report.view import RunView, known
+from rm_monitor.text.escape import prose
 from rm_monitor.types import Estimate
-from rm_monitor.words import page as sentences
 
 __all__ = ["TELLS", "tells"]
 
@@ -41,15 +41,15 @@ def tells(run: RunView) -> Iterator[str]:
         '<section><h2>Tells</h2><p class="note">The first evaluation → the best → now. ▽ marks a change since the best '
         "that is larger than chance. A tell alone never says “degraded”.</p>"
     )
-    said = [words.note(s, metric=run.metric) for s in run.verdict.signals if not words.is_loud(s)]
+    said = [messages.note(s, metric=run.metric) for s in run.verdict.signals if not messages.is_loud(s)]
     yield from (f'<p class="tell">{prose(text)}</p>' for text in said)
     yield '<div class="grid8">'
     for metric in drawn:
         estimates = [p.metrics[metric] for p in run.shown if known(p, metric)]
-        y = padded(estimates, share=words.is_share(metric))
+        y = padded(estimates, share=messages.is_share(metric))
         if min(e.value for e in estimates) >= 0:
             y = (max(y[0], 0.0), y[1])
-        y = (max(y[0], 0.0), min(y[1], 1.0)) if words.is_share(metric) else even(*y)
+        y = (max(y[0], 0.0), min(y[1], 1.0)) if messages.is_share(metric) else even(*y)
         yield mini(run, metric, y, title=TELLS[metric], caption=_caption(run, metric))
     yield "</div>"
     flat = [TELLS[m] for m in there if m not in drawn]
@@ -73,6 +73,6 @@ def _moved(changes: dict[int, Estimate], step: int) -> bool:
 
 
 def _plain(value: float, metric: str) -> str:
-    if words.is_share(metric):
+    if messages.is_share(metric):
         return f"{100 * value:.0f}%"
     return f"{value:.0f}" if abs(value) >= 20 else f"{value:.1f}" if abs(value) >= 1 else f"{value:.2f}"

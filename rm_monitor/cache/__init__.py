@@ -1,0 +1,1 @@
+"""Scores that are kept: between evaluations, runs and machines."""

@@ -1,0 +1,170 @@
+"""`Answering`: every process answers its share of the prompts, and all learn what became of every share.
+
+A failure on one rank must be known on all, and no rank may wait for one that will never come: where a
+collective follows, all agree first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from rm_monitor.errors import GenerationError, UnsupportedSetupError
+from rm_monitor.evaluation.progress import SlowBar
+from rm_monitor.prompts import PromptSet
+from rm_monitor.training.ranks import Ranks
+from rm_monitor.training.sharded import Setup, describe, whole
+from rm_monitor.types import Completion, Generator, Sampling
+
+if TYPE_CHECKING:
+    from rm_monitor.generators.kl import InitialPolicy
+
+__all__ = ["Answering"]
+
+_Answers: TypeAlias = list[tuple[int, list[Completion]]]  # with the number of the prompt they answer
+
+
+class Answering:
+    """Asks a model, or a generator that needs none.
+
+    Args:
+        sampling: How completions are drawn.
+        seed: Of sampling.
+        generator: How completions are made; None: in this process.
+        kl: The initial policy, as `rm_monitor.generators.kl.InitialPolicy` takes it; None: no KL.
+        keep_sharded: Generate with the sharded model where weights are sharded, instead of with whole
+            weights.
+
+    Attributes:
+        ranks: The processes that share the prompts.
+    """
+
+    def __init__(
+        self,
+        *,
+        sampling: Sampling,
+        seed: int,
+        generator: Generator | None,
+        kl: Any = None,
+        keep_sharded: bool = False,
+    ) -> None:
+        self.sampling = sampling
+        self.seed = seed
+        self.generator = generator
+        self.ranks = Ranks.alone()
+        self._keep_sharded = keep_sharded
+        self._initial: InitialPolicy | None = None
+        if kl is not None and kl is not False:
+            from rm_monitor.generators.kl import InitialPolicy  # noqa: PLC0415  needs torch
+
+            self._initial = InitialPolicy(kl)
+
+    def prepare(self, model: Any) -> Setup:
+        """Look how the model is spread over processes.
+
+        Raises:
+            UnsupportedSetupError: If it cannot answer safely; the message has the way out.
+        """
+        if not getattr(self.generator, "needs_model", True):
+            return Setup()
+        return describe(model, sharded_forward=self._keep_sharded)
+
+    def answer(self, asked: PromptSet, model: Any, tokenizer: Any, step: int) -> list[list[Completion]]:
+        """``n`` lists of ``k`` completions, on every rank; each answered its share.
+
+        Raises:
+            Exception: What kept this rank from answering; GenerationError if it was another.
+        """
+        mine, error = self._share(asked, model, tokenizer, step)
+        payloads, errors = self.ranks.agree(mine, error)  # reached by every rank, whatever happened to it
+        if error is not None:
+            raise error
+        if errors:
+            raise GenerationError(_by_rank(errors))
+        rows = dict(pair for payload in payloads if payload for pair in payload)
+        return [rows[i] for i in sorted(rows)]
+
+    def _share(
+        self, asked: PromptSet, model: Any, tokenizer: Any, step: int
+    ) -> tuple[_Answers | None, Exception | None]:
+        """This rank's share of the answers, or what kept it from answering."""
+        from rm_monitor.training.undisturbed import undisturbed  # noqa: PLC0415  needs torch
+
+        share = self.ranks.share(list(asked))
+        k = self.sampling.samples_per_prompt
+        in_step = False
+        try:
+            with ExitStack() as stack:
+                setup = self._begin(stack, model, undisturbed(model, tokenizer))
+                in_step = setup.forward == "sharded"
+                missing = self.ranks.largest_share(len(asked)) - len(share) if in_step else 0
+                # as many generate calls as every other rank
+                prompts = [prompt for _, prompt in share + [(0, asked[0])] * missing]
+                module = stack.enter_context(whole(model, setup))
+                answers = self._generate(prompts, module, tokenizer)
+                if self._initial is not None and model is not None:
+                    each = [prompt for prompt in prompts for _ in range(k)]
+                    answers = self._initial.measured(
+                        each, answers, model=module, tokenizer=tokenizer, step=step
+                    )
+                answers = [replace(c, tokens=()) for c in answers]
+        except UnsupportedSetupError:
+            raise
+        except Exception as problem:
+            if in_step:  # the others wait in a forward for this rank: only the end of the job frees them
+                raise UnsupportedSetupError(
+                    f"rank {self.ranks.rank} failed while the sharded model answered "
+                    f"({type(problem).__name__}: {problem}), and the others wait for it: the job ends. "
+                    "With sharded_weights='gather' such a failure is a gap on the curve"
+                ) from problem
+            return None, problem
+        return [(i, answers[j * k : (j + 1) * k]) for j, (i, _) in enumerate(share)], None
+
+    def _begin(self, stack: ExitStack, model: Any, context: AbstractContextManager[None]) -> Setup:
+        """Look at the model and enter; go on only if every rank could, for gathering weights needs them all.
+
+        Raises:
+            Exception: What went wrong here, or on another rank.
+        """
+        setup, error = Setup(), None
+        try:
+            setup = self.prepare(model)
+            stack.enter_context(context)
+        except Exception as problem:
+            error = problem
+        _, errors = self.ranks.agree(None, error)
+        if error is not None:
+            raise error
+        if errors:
+            raise GenerationError(_by_rank(errors))
+        return setup
+
+    def _generate(self, prompts: Sequence[Any], model: Any, tokenizer: Any) -> list[Completion]:
+        if self.generator is None:
+            from rm_monitor.generators import load_generator  # noqa: PLC0415  needs torch
+
+            self.generator = load_generator()
+        bar = SlowBar("answers")
+        try:
+            answers = self.generator.generate(
+                prompts,
+                self.sampling,
+                seed=self.seed,
+                model=model,
+                tokenizer=tokenizer,
+                progress=bar if self.ranks.is_first else None,
+            )
+        finally:
+            bar.close()
+        k = self.sampling.samples_per_prompt
+        if len(answers) != len(prompts) * k:
+            raise GenerationError(
+                f"the generator gave {len(answers)} completions for {len(prompts)} prompts x {k} samples"
+            )
+        return answers
+
+
+def _by_rank(errors: Mapping[int, str]) -> str:
+    return "; ".join(f"rank {rank}: {text}" for rank, text in errors.items())

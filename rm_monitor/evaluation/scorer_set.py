@@ -1,0 +1,242 @@
+"""The judges of a run: several scorers, several reference sets, one table of values.
+
+The first scorer is the primary one and its metrics have no prefix; the others are ``name/...``. The
+first reference set has no suffix; the others are ``.../name``. A pointwise scorer scores each completion
+once, however many reference sets there are.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from rm_monitor import stats
+from rm_monitor.curve import tables, text_metrics
+from rm_monitor.types import (
+    Completion,
+    FloatArray,
+    Preferences,
+    PreferenceScorer,
+    Prompt,
+    ReferenceSet,
+    Scorer,
+)
+
+__all__ = ["Panel"]
+
+log = logging.getLogger("rm_monitor")
+
+
+class Panel:
+    """Named scorers over a fixed set of prompts.
+
+    Args:
+        scorers: Name -> scorer, the primary one first.
+        prompts: ``n`` prompts, in the order of every array here.
+        temperature: Divides the primary scorer's margins inside the sigmoid; None is what that scorer was
+            loaded with, else 1 on a logit scale and none elsewhere.
+    """
+
+    def __init__(
+        self,
+        scorers: Mapping[str, Scorer | PreferenceScorer],
+        prompts: Sequence[Prompt],
+        *,
+        temperature: float | None = None,
+    ) -> None:
+        self.scorers = dict(scorers)
+        self.prompts = tuple(prompts)
+        self.temperature = temperature
+        self._reference_rewards: dict[tuple[str, str], tuple[ReferenceSet, FloatArray]] = {}
+        self._all_references: dict[tuple[str, str], FloatArray] = {}  # where these are a part of them
+
+    @property
+    def primary(self) -> str:
+        """Name of the scorer whose metrics carry no prefix."""
+        return next(iter(self.scorers))
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """What each scorer's numbers depend on, by name."""
+        return {name: scorer.fingerprint for name, scorer in self.scorers.items()}
+
+    @property
+    def has_probability(self) -> bool:
+        """Whether the primary scorer's comparisons have a win probability."""
+        scorer = self.scorers[self.primary]
+        if isinstance(scorer, PreferenceScorer):
+            return True
+        return scorer.scale == "logit" or self.temperature_of(self.primary) is not None
+
+    def temperature_of(self, name: str) -> float | None:
+        """What divides a scorer's margins; never another scorer's, whose differences mean something else."""
+        given = self.temperature if name == self.primary else None
+        own: float | None = getattr(self.scorers[name], "temperature", None)
+        return own if given is None else given
+
+    @property
+    def margin_temperature(self) -> float | None:
+        """Of margins inside the sigmoid; None where their scale has no probability, or there is no margin."""
+        if not hasattr(self.scorers[self.primary], "score") or not self.has_probability:
+            return None
+        return self.temperature_of(self.primary) or 1.0
+
+    @property
+    def pool_temperature(self) -> float | None:
+        """Of the pool score; None where rewards are not on a logit scale: fitted to the first point then."""
+        return self.temperature_of(self.primary) or (1.0 if self.has_probability else None)
+
+    def headline(self, metric: str) -> str:
+        """The metric asked for, or the win rate where there is no win probability.
+
+        Raises:
+            ValueError: If the primary scorer has no such metric.
+        """
+        if metric == "win_prob" and not self.has_probability:
+            log.warning(
+                "reward model %r has no logit scale, so no win probability: the headline is the win rate. "
+                "Pass temperature= if its score differences are known to be on a scale.",
+                self.primary,
+            )
+            return "win_rate"
+        if metric == "reward" and not hasattr(self.scorers[self.primary], "score"):
+            raise ValueError(
+                "`metric` 'reward' needs a reward model; a preference model gives only "
+                "'win_prob' and 'win_rate'"
+            )
+        return metric
+
+    def values(
+        self, completions: Sequence[Sequence[Completion]], references: Sequence[ReferenceSet]
+    ) -> dict[str, FloatArray]:
+        """Every metric of these completions, each ``(n, k)``: from their texts and from the scorers."""
+        values = dict(text_metrics.of_texts(completions))
+        for name, scorer in self.scorers.items():
+            prefix = "" if name == self.primary else name
+            if isinstance(scorer, PreferenceScorer):
+                self._prefer(values, prefix, scorer, completions, references)
+            else:
+                self._score(values, prefix, name, scorer, completions, references)
+        for name in self.scorers:
+            tables.merge(values, _disagreement(values, name), name)
+        return {name: x for name, x in values.items() if not np.isnan(x).all()}
+
+    def reference_rewards(self, name: str, references: ReferenceSet) -> FloatArray:
+        """``(n,)`` rewards of a reference set by one pointwise scorer, scored once."""
+        known = self._reference_rewards.get((name, references.name))
+        if known is not None and known[0] == references:
+            return known[1]
+        scorer = self.scorers[name]
+        assert not isinstance(scorer, PreferenceScorer)
+        scored = scorer.score(self.prompts, references.completions)
+        reward = tables.as_scores(scored, len(self.prompts), scorer=f"scorer {name!r}").reward
+        self._reference_rewards[name, references.name] = (references, reward)
+        return reward
+
+    def part(
+        self, rows: Sequence[int], references: Sequence[ReferenceSet]
+    ) -> tuple[Panel, list[ReferenceSet]]:
+        """The same judges over some of the prompts, and the references of those, not scored again."""
+        panel = Panel(self.scorers, [self.prompts[i] for i in rows], temperature=self.temperature)
+        parts = [replace(r, completions=tuple(r.completions[i] for i in rows)) for r in references]
+        for name, scorer in self.scorers.items():
+            for whole, part in zip(references, parts, strict=True):
+                if not isinstance(scorer, PreferenceScorer):
+                    reward = self.reference_rewards(name, whole)[list(rows)]
+                    panel._reference_rewards[name, part.name] = (part, reward)
+                    panel._all_references[name, part.name] = self.reference_rewards(name, whole)
+        return panel, parts
+
+    def spent(self) -> dict[str, int]:
+        """What the judges did so far: scores that were ``kept`` or ``new``, and ``tokens`` read."""
+        spent = {"kept": 0, "new": 0, "tokens": 0}
+        waiting: list[object] = list(self.scorers.values())
+        while waiting:  # a judge behind its cache, and the judges of an ensemble behind theirs
+            one = waiting.pop()
+            for name, attribute in (("kept", "hits"), ("new", "misses"), ("tokens", "tokens_read")):
+                spent[name] += int(getattr(one, attribute, 0))
+            waiting += [inner for inner in (getattr(one, "scorer", None),) if inner is not None]
+            members = getattr(one, "members", None)
+            waiting += members.values() if isinstance(members, Mapping) else []
+        return spent
+
+    def expected(self, references: Sequence[ReferenceSet]) -> FloatArray | None:
+        """``(n,)`` rewards of the first reference set by the primary scorer; None for a preference model."""
+        if not references or isinstance(self.scorers[self.primary], PreferenceScorer):
+            return None
+        return self.reference_rewards(self.primary, references[0])
+
+    def _score(
+        self,
+        values: dict[str, FloatArray],
+        prefix: str,
+        name: str,
+        scorer: Scorer,
+        completions: Sequence[Sequence[Completion]],
+        references: Sequence[ReferenceSet],
+    ) -> None:
+        n, k = len(completions), len(completions[0])
+        prompts, flat = self._flat(completions)
+        scores = tables.as_scores(scorer.score(prompts, flat), n * k, scorer=f"scorer {name!r}")
+        reward = scores.reward.reshape(n, k)
+        tables.merge(values, {"reward": reward}, prefix)
+        attributes = {f"attribute/{a}": x.reshape(n, k) for a, x in scores.attributes.items()}
+        tables.merge(values, attributes, prefix)
+        flags = {f: x.reshape(n, k).astype(np.float64) for f, x in scores.flags.items() if f != "empty"}
+        tables.merge(values, flags, prefix)
+        for i, reference in enumerate(references):
+            fixed = self.reference_rewards(name, reference)
+            compared = tables.compare(
+                reward,
+                fixed,
+                scale=scorer.scale,
+                temperature=self.temperature_of(name),
+                noise=float(getattr(scorer, "noise", 0.0)),
+            )
+            if i == 0:
+                compared["above_references"] = text_metrics.above(
+                    reward, self._all_references.get((name, reference.name), fixed)
+                )
+            tables.merge(values, compared, prefix, "" if i == 0 else reference.name)
+
+    def _prefer(
+        self,
+        values: dict[str, FloatArray],
+        prefix: str,
+        scorer: PreferenceScorer,
+        completions: Sequence[Sequence[Completion]],
+        references: Sequence[ReferenceSet],
+    ) -> None:
+        n, k = len(completions), len(completions[0])
+        prompts, flat = self._flat(completions)
+        for i, reference in enumerate(references):
+            fixed = [c for c in reference.completions for _ in range(k)]
+            said = scorer.prefer(prompts, flat, fixed)
+            said = said if isinstance(said, Preferences) else Preferences(probability=np.asarray(said))
+            probability = np.asarray(said.probability, dtype=np.float64).reshape(n, k)
+            outcome = stats.outcome((probability - 0.5).ravel()).reshape(n, k)
+            compared = {
+                "win_prob": probability,
+                "win_rate": outcome,
+                "tie_rate": np.where(np.isnan(outcome), np.nan, outcome == 0.5),
+            }
+            if said.order_gap is not None:
+                compared["order_gap"] = np.asarray(said.order_gap, dtype=np.float64).reshape(n, k)
+            compared |= {m: np.asarray(x, dtype=np.float64).reshape(n, k) for m, x in said.measures.items()}
+            tables.merge(values, compared, prefix, "" if i == 0 else reference.name)
+
+    def _flat(self, completions: Sequence[Sequence[Completion]]) -> tuple[list[Prompt], list[Completion]]:
+        prompts = [p for p, row in zip(self.prompts, completions, strict=True) for _ in row]
+        return prompts, [c for row in completions for c in row]
+
+
+def _disagreement(values: Mapping[str, FloatArray], name: str) -> dict[str, FloatArray]:
+    """Whether a further scorer names the other winner than the primary one does; ties disagree with none."""
+    ours, theirs = values.get("win_rate"), values.get(f"{name}/win_rate")
+    if ours is None or theirs is None:
+        return {}
+    opposite = (ours - 0.5) * (theirs - 0.5)
+    return {"disagreement": np.where(np.isnan(opposite), np.nan, (opposite < 0).astype(np.float64))}

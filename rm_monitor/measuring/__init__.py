@@ -1,1 +1,0 @@
-"""The first half of an evaluation: `answering` asks the policy, `panel` judges, `measurer` does both."""

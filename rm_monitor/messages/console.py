@@ -1,0 +1,132 @@
+"""What the console prints: one line an evaluation, a block when the state changes, a summary at the end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from rm_monitor.messages.numbers import at_steps, interval, number
+from rm_monitor.messages.signals import is_loud, note, notice
+from rm_monitor.messages.sparkline import sparkline
+from rm_monitor.messages.verdict import headline, others, why
+from rm_monitor.text.escape import for_terminal
+from rm_monitor.types import Best, EvalPoint, Update, Verdict
+
+__all__ = ["alarm", "line", "news", "opening", "summary"]
+
+
+def opening(facts: Mapping[str, str]) -> str:
+    """The first line of a run."""
+    return (
+        f"rm_monitor: {facts['prompts']} prompts against {facts['references']}, "
+        f"judged by {for_terminal(facts['reward_model'])}, {facts['every']}"
+    )
+
+
+def line(update: Update) -> str:
+    """One line an evaluation, at most 80 columns for usual names; fixed words, so that grep finds them."""
+    point, verdict = update.point, update.verdict
+    start = f"rm_monitor step {point.step:<6}"
+    seconds = point.measured.get("seconds", math.nan)
+    took = f"{seconds:.0f}s" if math.isfinite(seconds) else ""
+    if "same_weights_as" in point.measured:
+        took = f"the weights of step {point.measured['same_weights_as']:.0f}"
+    if point.status in ("failed", "skipped"):
+        again = f" ({verdict.failed} in a row)" if verdict.failed > 1 else ""
+        return f"{start} no number{again}: {for_terminal(point.reason)[:200]}; training goes on"
+    e = point.metrics[update.metric]
+    value = f"{number(e.value, update.metric)} {update.metric} ({interval(e, update.metric)})"
+    return (
+        f"{start} {value}  {_remark(update):<12} {took}".rstrip()
+        if point.status == "ok"
+        else (f"{start} {value}  partial: {for_terminal(point.reason)} {took} {verdict.state}".rstrip())
+    )
+
+
+def _remark(update: Update) -> str:
+    state, best = update.verdict.state, update.verdict.best
+    if state in ("degraded", "warned", "saturated", "recovered"):
+        return state.upper() if state in ("degraded", "warned") else state
+    if len([p for p in update.curve if p.status == "ok"]) == 1:
+        return "start"
+    if state == "improving":
+        return "new best"
+    if best is not None and update.point.step in best.tied:
+        return f"ties with {best.step}"
+    return f"best {best.step}" if best is not None else ""
+
+
+def alarm(update: Update) -> str:
+    """The block shown once when the state changes; also the text of alerts."""
+    v = update.verdict
+    against = at_steps(v.against) if v.against else f"step {v.best.step}" if v.best else "before"
+    claim = {
+        "degraded": f"rm_monitor DEGRADED at step {v.step}: answers are worse than at {against}.",
+        "warned": f"rm_monitor WARNED at step {v.step}: answers may be worse than at {against}.",
+    }.get(v.state, f"rm_monitor {v.state.upper()} at step {v.step}: {headline(v)}")
+    lines = [claim, f"  {why(v, metric=update.metric)} Training goes on."]
+    new = {s.name for s in update.news}
+    lines += [f"  {note(s, metric=update.metric)}" for s in v.signals if is_loud(s) and s.name not in new]
+    if update.best is not None:
+        where = for_terminal(update.best.checkpoint or "not saved yet")
+        lines.append(f"  Best checkpoint (step {update.best.step}): {where}")
+    if update.report:
+        lines.append(f"  Page: {for_terminal(update.report)}")
+    return "\n".join(lines)
+
+
+def news(update: Update) -> str:
+    """What was not seen before, beside the headline: one line for tells, a block for what is graver."""
+    loud = [s for s in update.news if is_loud(s)]
+    at = f"at step {update.point.step}"
+    lines = [f"rm_monitor NOTE {at}: {note(s, metric=update.metric)}" for s in loud]
+    start = f"rm_monitor note {at}"
+    quiet = [s for s in update.news if not is_loud(s)]
+    if len(quiet) == 1:
+        lines.append(f"{start}: {note(quiet[0], metric=update.metric)}")
+    elif quiet:
+        lines.append(f"{start}: since the start {notice(quiet)}")
+    return "\n".join(lines)
+
+
+def summary(
+    curve: Sequence[EvalPoint],
+    verdict: Verdict,
+    best: Best | None,
+    *,
+    metric: str,
+    output_dir: str,
+    ascii: bool = False,
+) -> str:
+    """The end of a run."""
+    failed = sum(p.status == "failed" for p in curve)
+    seconds = sum(p.measured.get("seconds", 0.0) for p in curve)
+    took = f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.0f} s"
+    count = f"{len(curve)} evaluation{'' if len(curve) == 1 else 's'}"
+    lines = [f"rm_monitor: {count}, {failed} failed, {took}"]
+    values = [p.metrics[metric].value if metric in p.metrics else math.nan for p in curve]
+    known = [v for v in values if math.isfinite(v)]
+    if known:
+        star = next((i for i, p in enumerate(curve) if best is not None and p.step == best.step), None)
+        span = f"{number(min(known), metric)} to {number(max(known), metric)}"
+        lines.append(f"  {sparkline(values, star=star, ascii=ascii)}  {metric}, {span}")
+    lines.append(f"  {headline(verdict)}")
+    if verdict.state in ("degraded", "warned"):
+        lines.append(f"  {why(verdict, metric=metric)}")
+    if best is not None:
+        is_top = verdict.best is not None and verdict.best.step == best.step
+        flattering = f"; the highest of {len(known)} reads high" if len(known) > 1 and is_top else ""
+        lines.append(
+            f"  Best: step {best.step}, {number(best.value.value, metric)} "
+            f"({interval(best.value, metric)}{flattering})"
+        )
+        if best.checkpoint:
+            lines.append(f'        from_pretrained("{for_terminal(best.checkpoint)}")')
+        if beside := others(verdict, best, metric=metric):
+            lines.append(f"  {beside}")
+    lines += [f"  {note(s, metric=metric)}" for s in verdict.signals if is_loud(s)]
+    quiet = [s for s in verdict.signals if not is_loud(s)]
+    if quiet:
+        lines.append(f"  Since the start: {notice(quiet)}.")
+    lines.append(f"  Files: {for_terminal(output_dir)}")
+    return "\n".join(lines)

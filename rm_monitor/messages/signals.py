@@ -1,0 +1,156 @@
+"""What was seen beside the headline: one sentence each, and a short name for the console line."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from rm_monitor.messages.numbers import at_steps, interval, label, number, points
+from rm_monitor.text.escape import for_terminal
+from rm_monitor.types import Estimate, Signal
+
+__all__ = ["is_grave", "is_loud", "note", "notice"]
+
+# Of what was {before} {then} and is {now}; {change} is an interval of the difference, in points for shares.
+_TELLS = {
+    "length": "Answers are {more} than at {then}: {before:.0f} tokens then, {now:.0f} now (moved {change}).",
+    "truncated": "{now} of answers are cut off at the token limit, {before} at {then} (moved {change}): "
+    "scores of unfinished text say little.",
+    "empty": "{now} of answers are empty, {before} at {then} (moved {change}).",
+    "repetition": "Answers repeat themselves {more} than at {then}: {before} of 4-grams then, {now} now "
+    "(moved {change}).",
+    "distinct": "Answers use {more} distinct words than at {then}: {before} of bigrams distinct then, {now} "
+    "now (moved {change}).",
+    "duplicates": "{now} of answers are given to other prompts too, {before} at {then} (moved {change}).",
+    "shared": "{now} of an answer's phrases stand in answers to other prompts too, {before} at {then} "
+    "(moved {change}).",
+    "entropy": "The policy is {more} sure of its tokens than at {then}: {before:.2f} bits then, {now:.2f} "
+    "now (moved {change}).",
+    "top10_mass": "The ten likeliest tokens hold {now} of the probability, {before} at {then} "
+    "(moved {change}).",
+    "above_references": "{now} of scores are beyond every reference's, {before} at {then} (moved {change}): "
+    "there the reward model extrapolates.",
+}
+_PLAIN = ("length", "entropy")
+_MORE = {"length": ("longer", "shorter"), "entropy": ("less", "more")}
+_SHORT = {
+    "divergence": "{about} falls",
+    "second_opinion": "{about} falls",
+    "training_reward": "training reward rises",
+    "not_confirmed": "warning not confirmed",
+    "length_explains": "length explains part of the gain",
+}
+
+
+def is_grave(signal: Signal) -> bool:
+    """Whether a person should read answers before going on: it has a line of its own, and an alert."""
+    alike = signal.name == "duplicates" and not signal.against
+    return alike or signal.name in ("divergence", "second_opinion", "training_reward")
+
+
+def is_loud(signal: Signal) -> bool:
+    """Whether it is said wherever the verdict is; the rest are tells, said where there is room."""
+    return is_grave(signal) or signal.name in ("same_reward_model", "not_confirmed")
+
+
+def note(signal: Signal, *, metric: str = "win_prob") -> str:
+    """A signal as sentences: what is seen, its size with a bound and n, how often chance does it."""
+    s = signal
+    about = for_terminal(s.about)
+    if s.name == "same_reward_model":
+        return (
+            f"The monitor's reward model is also the training reward ({about}): this curve need not turn "
+            "when quality does. Name a second reward model, reward_model={...}, and read its curve and the "
+            "tells."
+        )
+    if s.name in ("divergence", "second_opinion"):
+        return _second(s, about, metric)
+    if s.name == "training_reward":
+        return (
+            f"The training reward rises while the {label(metric)} falls: `{about}` in the trainer's log went "
+            f"from {number(s.before, 'reward')} to {number(s.now, 'reward')} since {at_steps(s.against)} "
+            f"({s.n} logs, first and last third; of two the later is higher {round(100 * s.order)} "
+            "times in 100). Training optimises something that the judge does not value."
+        )
+    if s.name == "length_explains":
+        e = s.change
+        size = "part" if e is None else f"{points(e.value)} ({_bare(e, 'win_prob')})"
+        return (
+            f"Length explains {size} of the gain since {at_steps(s.against)}: at the references' length the "
+            "win probability is lc_win_prob (experimental; length may also be a merit)."
+        )
+    if s.name == "not_confirmed":
+        return (
+            f"Fresh prompts do not confirm the warning: on {s.n} prompts that the run is not judged on, "
+            f"answers at step {s.step} are {_bare(s.change)} points behind those at {at_steps(s.against)} "
+            "(95 %, paired)."
+        )
+    if s.name == "duplicates" and not s.against:
+        return (
+            f"{number(s.now, 'duplicates')} of answers are given to other prompts too ({_bare(s.change)}, "
+            f"n {s.n}): whatever the {label(metric)}, few answers serve many prompts. Read them."
+        )
+    return _tell(s)
+
+
+def notice(signals: Sequence[Signal]) -> str:
+    """Names of signals for one console line, the gravest first.
+
+    Example:
+        >>> notice([Signal(name="length", about="length"), Signal(name="divergence", about="gold")])
+        'gold falls, length moved'
+    """
+    order = [*_SHORT, *_TELLS]
+    known = sorted((s for s in signals if s.name in order), key=lambda s: order.index(s.name))
+    return ", ".join(
+        _SHORT[s.name].format(about=for_terminal(s.about)) if s.name in _SHORT else f"{s.name} moved"
+        for s in known
+    )
+
+
+def _second(s: Signal, about: str, metric: str) -> str:
+    then, judge = at_steps(s.against), s.judge
+    rate = f"About {round(100 * s.false_alarms)} in 100 runs that {about} finds healthy raise this once."
+    if s.name == "divergence" and judge is not None:
+        return (
+            f"Divergence. The {label(metric)} rose {points(judge.value, metric)} "
+            f"({interval(judge, metric, n=False)}) since {then}, but {about} sees answers at step {s.step} "
+            f"worse than then: {_lost(s)}. {rate} The judge may be over-optimised: read the answers before "
+            "you use a later step."
+        )
+    fall = f"{about} sees answers at step {s.step} worse than at {then}: {_lost(s)}. {rate}"
+    if judge is None or not math.isfinite(judge.value):
+        return f"A second opinion: {fall}"
+    if judge.high < 0:
+        return f"A second opinion agrees: {fall}"
+    return (
+        f"A second opinion: {fall} The {label(metric)} did not fall with it "
+        f"({interval(judge, metric, n=False)} since then)."
+    )
+
+
+def _lost(s: Signal) -> str:
+    """The bound of the test that fired, then what was measured, which reads high at an alarm."""
+    if s.drop is None:
+        return "by no known amount"
+    measured = f"the measured {points(s.drop.value)} is likely overstated; {s.n} prompts, paired"
+    if not s.drop.low > 0:
+        return f"against the run's own answers, by no sure amount ({measured})"
+    return f"against the run's own answers, at least {points(s.drop.low)} ({measured})"
+
+
+def _tell(s: Signal) -> str:
+    rose = s.change is not None and s.change.value > 0
+    unit = float if s.name in _PLAIN else lambda x: number(x, s.name)
+    return _TELLS[s.name].format(
+        more=_MORE.get(s.name, ("more", "less"))[0 if rose else 1],
+        then=at_steps(s.against),
+        before=unit(s.before),
+        now=unit(s.now),
+        change=f"{_bare(s.change, s.name)}, n {s.n}",
+    )
+
+
+def _bare(e: Estimate | None, metric: str = "win_prob") -> str:
+    """An interval alone; of shares in points."""
+    return "interval unknown" if e is None else interval(e, metric, n=False)

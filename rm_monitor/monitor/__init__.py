@@ -1,0 +1,1 @@
+"""The one stateful object, its settings, and the Trainer's events."""

@@ -1,0 +1,91 @@
+"""Checking what the user gave, before anything is trained.
+
+Everything that can be wrong with the arguments is wrong here, at construction, with a message that
+names the argument, the rule, the value and the way out.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rm_monitor.prompts import PromptSet, load_prompts
+from rm_monitor.prompts.references import resolve_references
+from rm_monitor.scorers import load_scorer
+from rm_monitor.types import PreferenceScorer, ReferenceSet, Scorer
+
+__all__ = ["METRICS", "Inputs", "check", "load_scorers"]
+
+METRICS = ("win_prob", "win_rate", "reward")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """What a run is judged with.
+
+    Attributes:
+        prompts: The fixed prompts.
+        references: Named reference sets; empty: the initial policy's own answers.
+        scorers: Name -> what the user gave for it; loaded where it is needed, on rank 0.
+    """
+
+    prompts: PromptSet
+    references: tuple[ReferenceSet, ...]
+    scorers: Mapping[str, Any]
+
+
+def check(reward_model: Any, prompts: Any, references: Any, *, metric: str, on_error: str) -> Inputs:
+    """Validate and load prompts and references; name the scorers.
+
+    Raises:
+        ValueError: If a value breaks a rule.
+        TypeError: If a thing is of a kind that cannot be used.
+    """
+    if metric not in METRICS:
+        raise ValueError(f"`metric` is the headline metric and must be one of {METRICS}, got {metric!r}")
+    if on_error not in ("warn", "raise"):
+        raise ValueError(f"`on_error` must be 'warn' or 'raise', got {on_error!r}")
+    prompt_set = prompts if isinstance(prompts, PromptSet) else load_prompts(prompts)
+    scorers = reward_model if isinstance(reward_model, Mapping) else {_name(reward_model): reward_model}
+    if not scorers:
+        raise ValueError("`reward_model` is an empty mapping: name at least one scorer, the primary first")
+    for name in scorers:
+        if not isinstance(name, str) or not name or set(name) & set("/@ "):
+            raise ValueError(f"a scorer's name must be text without '/', '@' or blanks, got {name!r}")
+    return Inputs(prompts=prompt_set, references=resolve_references(references, prompt_set), scorers=scorers)
+
+
+def load_scorers(given: Mapping[str, Any]) -> dict[str, Scorer | PreferenceScorer]:
+    """Load every scorer, and give those that can use it the shared score cache."""
+    from rm_monitor.cache.cached import cached  # noqa: PLC0415  pulls in scorers only when used
+    from rm_monitor.cache.scores import ScoreStore  # noqa: PLC0415
+
+    store = ScoreStore()  # opened when first used
+
+    def with_cache(scorer: Any) -> Any:
+        if hasattr(scorer, "remember"):  # servers and judges keep what only they understand
+            scorer.remember(store)
+        if hasattr(scorer, "each"):
+            scorer.each(with_cache)
+        return cached(scorer, store)
+
+    return {name: with_cache(load_scorer(source)) for name, source in given.items()}
+
+
+def is_first_process() -> bool:
+    """Whether this process is the one that scores (torchrun and accelerate both set RANK)."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def _name(reward_model: Any) -> str:
+    """A short name of a reward model for people and for metric prefixes."""
+    for attribute in ("name", "name_or_path", "__name__"):
+        found = getattr(reward_model, attribute, None)
+        if isinstance(found, str) and found:
+            reward_model = found
+            break
+    text = reward_model if isinstance(reward_model, str) else type(reward_model).__name__
+    short = text.rstrip("/").rsplit("/", 1)[-1]
+    return "".join(c if c.isalnum() or c in "-._" else "-" for c in short) or "reward"

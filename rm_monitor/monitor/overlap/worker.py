@@ -1,0 +1,123 @@
+"""A second process, as the trainer holds it: what it is told, what it says, how it ended."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import weakref
+from contextlib import suppress
+from multiprocessing import Pipe
+from pathlib import Path
+from typing import Any
+
+from rm_monitor.monitor.overlap.slot import Slot, nameless
+
+__all__ = ["Worker", "WorkerEndedError"]
+
+_LAUNCHERS = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+
+class WorkerEndedError(Exception):
+    """The process is gone; the message says how."""
+
+
+class Worker:
+    """A process of its own: it never runs the training script, and a fork after torch can hang.
+
+    Args:
+        luggage: What it works with.
+        slot: Where it finds weights.
+        log: File to which its output goes.
+    """
+
+    def __init__(self, luggage: bytes, slot: Slot, log: Path) -> None:
+        self._log = log
+        self._why = ""
+        self._pipe, theirs = Pipe()
+        fds = (theirs.fileno(), slot.fd)
+        with os.fdopen(nameless(), "w+b") as given, log.open("ab") as output:
+            given.write(luggage)
+            given.seek(0)
+            self._process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "rm_monitor.monitor.overlap.serve"),
+                    *map(str, (*fds, slot.size, os.getpid())),
+                ],
+                pass_fds=fds,
+                stdin=given,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,  # Ctrl-C is the trainer's to handle
+                env=_environment(),
+            )
+        theirs.close()
+        self._end = weakref.finalize(self, _end, self._process, os.getpid())
+        self._poll = select.poll()
+        self._poll.register(self._pipe.fileno(), select.POLLIN)
+
+    def tell(self, what: str, given: Any) -> None:
+        """Give it something to do; if it is gone, `hear` says so."""
+        try:
+            self._pipe.send((what, given))
+        except OSError:
+            return
+
+    def hear(self, *, wait: bool) -> tuple[str, Any] | None:
+        """What it says; None if it says nothing yet.
+
+        Args:
+            wait: Until it says something.
+
+        Raises:
+            WorkerEndedError: If it will never say anything again.
+        """
+        if not self._poll.poll(None if wait else 0):
+            return None
+        try:
+            what, given = self._pipe.recv()
+        except (EOFError, OSError) as problem:
+            with suppress(subprocess.TimeoutExpired):  # it is ending, and its status says how
+                self._process.wait(timeout=10)
+            self.end()
+            raise WorkerEndedError(f"{self._how()}; what it said is in {self._log}") from problem
+        if what == "unable":
+            self.end()
+            raise WorkerEndedError(f"the second process could not begin: {given}; more is in {self._log}")
+        return what, given
+
+    def end(self) -> None:
+        """Stop it, and leave no zombie."""
+        self._pipe.close()
+        self._end()
+
+    def _how(self) -> str:
+        code = self._process.returncode
+        if code >= 0:
+            return f"the second process ended with status {code}"
+        name = signal.Signals(-code).name
+        memory = ", often for want of memory" if name == "SIGKILL" else ""
+        return f"the second process was killed ({name}{memory})"
+
+
+def _environment() -> dict[str, str]:
+    """This one's, without what a launcher said: the second process is alone."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in _LAUNCHERS and not name.startswith(("ACCELERATE_", "FSDP_", "TORCHELASTIC_"))
+    }
+    return {**kept, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+
+
+def _end(process: subprocess.Popen[bytes], owner: int) -> None:
+    if os.getpid() != owner:  # a fork of the trainer ends, not the trainer
+        return
+    if process.poll() is None:
+        try:
+            process.wait(timeout=0.2)  # one that ends by itself says how
+        except subprocess.TimeoutExpired:
+            process.kill()
+    process.wait()

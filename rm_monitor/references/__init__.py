@@ -1,1 +1,0 @@
-"""What completions are compared with: `given` by the user, or the policy's `own` first answers."""
