@@ -13,11 +13,12 @@ from rm_monitor.types.arrays import BoolArray, FloatArray
 from rm_monitor.types.plugins import Generator, PreferenceScorer, Progress, Scorer, Sink, Update
 from rm_monitor.types.points import Estimate, EvalPoint, Status, Table
 from rm_monitor.types.scores import Preferences, Scale, Scores
-from rm_monitor.types.settings import Sampling, Tolerance
+from rm_monitor.types.settings import Alarm, Sampling, Tolerance
 from rm_monitor.types.texts import Completion, FinishReason, Message, Prompt, ReferenceSet
 from rm_monitor.types.verdicts import Best, Signal, State, Verdict
 
 __all__ = [
+    "Alarm",
     "Best",
     "BoolArray",
     "Completion",

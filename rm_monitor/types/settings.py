@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
 
-__all__ = ["Sampling", "Tolerance"]
+from rm_monitor.types.checks import number, whole
+
+__all__ = ["Alarm", "Sampling", "Tolerance"]
 
 Tolerance: TypeAlias = float | Literal["jitter"]  # a share, or what the run itself shows
 
@@ -31,11 +32,52 @@ class Sampling:
     samples_per_prompt: int = 1
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.temperature) and self.temperature >= 0):
-            raise ValueError(f"`temperature` must be 0 (greedy) or more, got {self.temperature}")
-        if not 0 < self.top_p <= 1:
-            raise ValueError(f"`top_p` is a probability in (0, 1], got {self.top_p}")
-        if self.max_new_tokens < 1:
-            raise ValueError(f"`max_new_tokens` must be at least 1, got {self.max_new_tokens}")
-        if self.samples_per_prompt < 1:
-            raise ValueError(f"`samples_per_prompt` must be at least 1, got {self.samples_per_prompt}")
+        number("temperature", self.temperature, "0 (greedy) or more", at_least=0)
+        number("top_p", self.top_p, "a probability in (0, 1]", above=0, at_most=1)
+        whole("max_new_tokens", self.max_new_tokens, "a number of tokens, at least 1", at_least=1)
+        whole("samples_per_prompt", self.samples_per_prompt, "a number of answers, at least 1", at_least=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alarm:
+    """By what a curve is judged, and what settles a warning.
+
+    Attributes:
+        tolerance: Fall that is healthy, as a share of the pool score: 0, every lasting fall counts;
+            ``"jitter"``, what checkpoints of this run differ by from one to the next counts as chance.
+        min_drop: Smallest fall that is ever called degraded, as a share; 0.02 is 2 points.
+        horizon: Evaluations the run will have; None: from the Trainer, or unknown.
+        confirm_on_warn: Held-out prompts, as ``prompts`` takes them, best as many: a warning is settled on
+            them, with a fall that is not exaggerated. They are answered at each new best and at the first two
+            warnings of a run. None: warnings wait for the next evaluation.
+        training_reward: What training optimises, where the trainer's logs do not tell: a hub id, a folder, a
+            loaded model, a function, a fingerprint, or a list of these. If it is the monitor's own reward
+            model you are warned: such a curve need not turn when quality does.
+        false_alarms: Probability that a healthy run raises the alarm once, in (0, 0.2).
+
+    Raises:
+        ValueError: If a value is out of range.
+    """
+
+    tolerance: Tolerance = 0.0
+    min_drop: float = 0.02
+    horizon: int | None = None
+    confirm_on_warn: Any = field(default=None, compare=False)
+    training_reward: Any = field(default=None, compare=False)
+    false_alarms: float = 0.05
+
+    def __post_init__(self) -> None:
+        if self.tolerance != "jitter":
+            rule = 'a share in [0, 1), such as 0.02 for 2 points, or "jitter"'
+            number("tolerance", self.tolerance, rule, at_least=0, below=1)
+        elif self.confirm_on_warn is not None:
+            raise ValueError(
+                '`tolerance="jitter"` is not for `confirm_on_warn`: fresh prompts see the jitter too. '
+                "Give a size, such as twice `rm_monitor.stats.jitter` of an earlier run"
+            )
+        number("min_drop", self.min_drop, "a share in [0, 1), such as 0.02 for 2 points", at_least=0, below=1)
+        if self.horizon is not None:
+            rule = "a number of evaluations, at least 1 (None: unknown)"
+            whole("horizon", self.horizon, rule, at_least=1)
+        rule = "a probability above 0 and below 0.2, the rate of warnings"
+        number("false_alarms", self.false_alarms, rule, above=0, below=0.2)
