@@ -146,7 +146,7 @@ def _price(*, quick: bool) -> None:
     torch.set_num_threads(1)
     n, rounds, tokens = (32, 1, 4) if quick else (256, 1, 160)
     model, tokenizer, prompts = random_policy(small=quick), word_tokenizer(), random_prompts(n)
-    engine, sampling = EngineGenerator(drafts=0), Sampling(temperature=0.0, max_new_tokens=tokens)
+    engine, sampling = EngineGenerator(), Sampling(temperature=0.0, max_new_tokens=tokens)
     plans = {f"{k} blocks": Looks.plan(prompts, seed=0, looks=k).blocks for k in (8, 4)}
     plans["all at once"] = (tuple(range(n)),)
     engine.generate(prompts[:2], sampling, seed=0, model=model, tokenizer=tokenizer)  # the trial

@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         model, tokenizer = random_policy(small=given.quick, dtype=dtype), word_tokenizer()
         prompts = random_prompts(given.prompts)
     sampling = Sampling(temperature=0.0, max_new_tokens=given.tokens)
-    engine = EngineGenerator(drafts=0)
+    engine = EngineGenerator()
     engine.generate(
         prompts[:2], Sampling(max_new_tokens=1), seed=1, model=model, tokenizer=tokenizer
     )  # the trial

@@ -5,8 +5,8 @@ of its own. TRL has no judge for a plain reward model, so the judge is ours and 
 scores both sides of every pair each time, in batches of the callback's size. Stop lengths are part of the
 random policy, see `benchmarks.workload`. References are scored once before anything is timed; TRL's loop
 cannot do that, which is part of the ratio: answering and the rest are printed apart. A round has weights of
-its own, in the same model object as in a training run, so that no score and no draft is left over from the
-round before. What a process pays once, the engine's trial against `generate`, is in "first", printed apart.
+its own, in the same model object as in a training run, so that no score is left over from the round
+before. What a process pays once, the engine's trial against `generate`, is in "first", printed apart.
 """
 
 from __future__ import annotations
@@ -145,10 +145,10 @@ def _references(prompts: list[Prompt], number: int) -> list[str]:
 
 
 class _Noting:
-    """The engine; notes what it said and how long it took. No drafts: a round is a first evaluation."""
+    """The engine; notes what it said and how long it took."""
 
     def __init__(self) -> None:
-        self.engine = EngineGenerator(drafts=0)
+        self.engine = EngineGenerator()
         self.seconds, self.texts = 0.0, []
 
     def generate(self, prompts: Any, sampling: Any, **others: Any) -> Any:

@@ -80,7 +80,7 @@ class _Bench:
             1,
             reward_model=str(self.folder / "judge"),
             sampling=Sampling(temperature=0.7, max_new_tokens=longest, samples_per_prompt=k),
-            generator=EngineGenerator(drafts=0),
+            generator=EngineGenerator(),
         )
         monitor.evaluate(random_policy(small=True), self.tokenizer, step=0)  # scores the references
         policy = random_policy(small=self.small, seed=self.made)

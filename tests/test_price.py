@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import drafts, engine, overhead, scale, scoring
+from benchmarks import engine, overhead, scale, scoring
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rm_monitor-benchmarks"
 
@@ -16,12 +16,6 @@ def test_the_engine_is_measured_against_generate_and_its_own_linears(capsys):
     found = engine.main(["--quick"])
     assert set(found["rows"]) == {"engine", "generate, batch 4", "its linears", "its linears, packed"}
     assert "one thread" in capsys.readouterr().out  # machine and versions
-
-
-def test_drafts_are_measured_from_checkpoint_to_checkpoint(capsys):
-    found = drafts.main(["--quick"])
-    assert found["ratios"]["last two"]
-    assert found["ratios"]["nonsense"]
 
 
 def test_scoring_is_measured_against_transformers_for_equal_scores(capsys):

@@ -100,7 +100,7 @@ def same(a: list[Any], b: list[Any]) -> bool:
 
     Answers, rewards and all that comes of them are exact. Entropy and top-10 mass carry float32 noise of
     the batch
-    shape, and a resumed process has no earlier answers to offer as drafts, so it batches otherwise.
+    shape, and a resumed process does not know how long its answers were, so it batches otherwise.
     """
     if [row[:3] for row in a] != [row[:3] for row in b]:
         return False

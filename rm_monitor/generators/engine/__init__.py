@@ -4,7 +4,7 @@ The picture, left to right::
 
     rows -> schedule (longest first, what fits) -> prefill (packed, shared beginnings) -> decode (steps)
             layout and arena (keys and values, in groups)  <- attention (inside the model's forward)
-    drafts (earlier answers, checked many positions at once)    scope and check (who is served at all)
+            scope and check (who is served at all)
 """
 
 from __future__ import annotations

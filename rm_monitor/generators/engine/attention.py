@@ -62,9 +62,7 @@ class Rows:
         offset: First slot of the group.
         capacity: Slots a row.
         columns: Slots of a row that are read.
-        bias: ``(rows, 1, tokens a row, columns)``: 0 where a token sees, else -inf.
-        take: Which of the group's packed tokens stands at (row, token); None: one token a row.
-        put: Where the packed tokens stand among those; None likewise.
+        bias: ``(rows, 1, 1, columns)``: 0 where a token sees, else -inf.
     """
 
     count: int
@@ -72,24 +70,14 @@ class Rows:
     capacity: int
     columns: int
     bias: Tensor
-    take: Tensor | None = None
-    put: Tensor | None = None
 
     def attend(self, query: Tensor, keys: Tensor, values: Tensor, scaling: float | None) -> Tensor:
-        """``(tokens, heads, width)`` from queries of that shape."""
-        if self.take is not None:
-            query = query.index_select(0, self.take)
+        """``(rows, heads, width)`` from queries of that shape."""
         n, heads, (_, queries, width) = self.count, keys.shape[0], query.shape
-        tokens, groups = query.shape[0] // n, queries // heads
-        q = (
-            query.reshape(n, tokens, heads, groups, width)
-            .transpose(1, 2)
-            .reshape(n, heads, tokens * groups, width)
-        )
-        bias = self.bias if tokens == 1 else self.bias.repeat_interleave(groups, 2)
-        out = sdpa(q, self._read(keys), self._read(values), attn_mask=bias.to(q.dtype), scale=scaling)
-        out = out.reshape(n, heads, tokens, groups, -1).transpose(1, 2).reshape(n * tokens, queries, -1)
-        return out if self.put is None else out.index_select(0, self.put)
+        q = query.reshape(n, heads, queries // heads, width)
+        bias = self.bias.to(q.dtype)
+        out = sdpa(q, self._read(keys), self._read(values), attn_mask=bias, scale=scaling)
+        return out.reshape(n, queries, -1)
 
     def _read(self, line: Tensor) -> Tensor:
         mine = line[:, self.offset : self.offset + self.count * self.capacity]

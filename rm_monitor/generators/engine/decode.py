@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rm_monitor.generators.engine.attention import Piece, Rows, Step
-from rm_monitor.generators.engine.drafts import Draft, Speculation
 from rm_monitor.generators.engine.layout import Layout
 from rm_monitor.generators.engine.prefill import SIZE, Chunk, chunks
 from rm_monitor.generators.engine.schedule import Answer, Job, Queue, shared_prefix
@@ -38,8 +37,6 @@ class Facts:
         row_steps: Tokens that went through those forwards; each useful one is somebody's next token.
         tokens: Tokens generated.
         prefilled: Prompt tokens that went through the model.
-        offered: Draft tokens checked.
-        accepted: Of these, kept.
         trajectory: Tokens of every forward, prefills included, and how many of them reached the head.
     """
 
@@ -47,8 +44,6 @@ class Facts:
     row_steps: int = 0
     tokens: int = 0
     prefilled: int = 0
-    offered: int = 0
-    accepted: int = 0
     trajectory: list[tuple[int, int]] = field(default_factory=list)
 
 
@@ -62,7 +57,6 @@ class Decoder:
         ends: Tokens that end an answer.
         room: Slots that all rows in flight together may come to need.
         overhead: Slots' worth of memory that a row needs besides.
-        speculation: How much of the drafts is checked.
         progress: Told how many rows are done.
     """
 
@@ -75,20 +69,18 @@ class Decoder:
         *,
         room: int,
         overhead: int,
-        speculation: Speculation,
         progress: Progress | None = None,
     ) -> None:
         n, longest = len(jobs), sampling.max_new_tokens
         self.model, self.jobs, self.sampling = model, jobs, sampling
         self.ends = np.array(list(ends), dtype=np.int64)
-        self.room, self.speculation, self.progress = room, speculation, progress
+        self.room, self.progress = room, progress
         self.device = next(model.parameters()).device
         self.queue = Queue(jobs, longest, overhead)
         self.facts = Facts()
         self.size = np.array([len(job.ids) for job in jobs], dtype=np.int64)
         self.layout = Layout(self.size + longest, shared_prefix(jobs))
         self.keys = np.array([job.key for job in jobs], dtype=np.int64)
-        self.drafts = {i: Draft(job.earlier) for i, job in enumerate(jobs) if job.earlier}
         self.count = np.zeros(n, dtype=np.int64)  # tokens generated
         self.said = np.zeros((n, longest), dtype=np.int64)
         self.sums = np.zeros((2, n))  # of entropy and of mass
@@ -155,34 +147,18 @@ class Decoder:
         rows = self.layout.rows
         if not len(rows):
             return
-        offers = [self._offer(i, len(rows)) for i in rows.tolist()] if self.drafts else []
-        tokens = 1 + np.array([len(o) for o in offers] or [0] * len(rows), dtype=np.int64)
-        if not self.layout.fits(tokens):
+        if not self.layout.fits():
             self.layout.form()
             return
-        starts = np.cumsum(tokens) - tokens
-        of = np.repeat(rows, tokens)
-        ids = np.empty(len(of), dtype=np.int64)
-        ids[starts] = self.said[rows, self.count[rows] - 1]
-        for start, offer in zip(starts.tolist(), offers, strict=False):
-            ids[start + 1 : start + 1 + len(offer)] = offer
-        places = self.layout.length[of] + np.arange(len(of)) - np.repeat(starts, tokens)
-        parts = self.layout.parts(tokens, self.model.dtype, self.device)
-        logits = self._forward(ids, places, self.layout.base[of] + places, parts)
+        places = self.layout.length[rows]
+        parts = self.layout.parts(self.model.dtype, self.device)
+        ids = self.said[rows, self.count[rows] - 1]
+        logits = self._forward(ids, places, self.layout.base[rows] + places, parts)
         self.facts.steps += 1
-        self.facts.row_steps += len(ids)
-        self.facts.offered += len(ids) - len(rows)
-        before = self.count[rows]
-        self._keep(rows, logits, tokens, ids)
-        self.layout.length[rows] += self.count[rows] - before
+        self.facts.row_steps += len(rows)
+        self.layout.length[rows] += 1
+        self._keep(rows, logits)
         self.layout.tidy()
-
-    def _offer(self, i: int, rows: int) -> IntArray:
-        draft = self.drafts.get(i)
-        if draft is None:
-            return NOTHING
-        left = int(self.sampling.max_new_tokens - self.count[i] - 1)
-        return draft.offer(min(left, self.speculation.width(draft.run, rows)))
 
     def _forward(
         self,
@@ -209,52 +185,26 @@ class Decoder:
 
     # ------------------------------------------------------------------ what it said
 
-    def _keep(
-        self, rows: IntArray, logits: Tensor, tokens: IntArray | None = None, ids: IntArray = NOTHING
-    ) -> None:
-        """Choose, and keep each row's tokens up to the first one that its draft did not foretell.
-
-        Args:
-            rows: Rows.
-            logits: Of their packed tokens.
-            tokens: Tokens of each; None: one.
-            ids: The packed tokens.
-        """
-        tokens = np.ones(len(rows), dtype=np.int64) if tokens is None else tokens
-        starts = np.cumsum(tokens) - tokens
-        of = np.repeat(rows, tokens)
-        position = self.count[of] + np.arange(len(of)) - np.repeat(starts, tokens)
+    def _keep(self, rows: IntArray, logits: Tensor) -> None:
+        """Choose each row's next token; rows that end with it leave."""
         chosen = choose(
             logits,
-            torch.from_numpy(self.keys[of]).to(self.device),
-            torch.from_numpy(position).to(self.device),
+            torch.from_numpy(self.keys[rows]).to(self.device),
+            torch.from_numpy(self.count[rows]).to(self.device),
             temperature=self.sampling.temperature,
             top_p=self.sampling.top_p,
         )
-        facts = torch.stack(sharpness(logits)).double().cpu().numpy()
         found = chosen.cpu().numpy()
-        final = np.isin(found, self.ends)
-        done = len(self.answers)
-        for i, start, width in zip(rows.tolist(), starts.tolist(), tokens.tolist(), strict=True):
-            end = start + 1
-            while end < start + width and not final[end - 1] and found[end - 1] == ids[end]:
-                end += 1
-            self._say(i, found[start:end], facts[:, start:end], stopped=bool(final[end - 1]))
-            self.facts.accepted += end - start - 1
-        if self.progress is not None and len(self.answers) > done:
-            self.progress(len(self.answers), len(self.jobs))
-
-    def _say(self, i: int, said: IntArray, facts: NDArray[np.float64], *, stopped: bool) -> None:
-        before, after = int(self.count[i]), int(self.count[i]) + len(said)
-        self.said[i, before:after] = said
-        self.count[i] = after
-        self.sums[:, i] += facts.sum(1)
-        self.facts.tokens += len(said)
-        draft = self.drafts.get(i)
-        if draft is not None:
-            run = draft.run
-            self.speculation.learn(run, draft.follow(said.tolist()))
-        if stopped or after == self.sampling.max_new_tokens:
-            entropy, mass = (self.sums[:, i] / after).tolist()
-            self.answers[i] = Answer(self.said[i, :after].copy(), stopped, entropy, mass)
+        self.sums[:, rows] += torch.stack(sharpness(logits)).double().cpu().numpy()
+        self.said[rows, self.count[rows]] = found
+        self.count[rows] += 1
+        self.facts.tokens += len(rows)
+        stopped = np.isin(found, self.ends)
+        over = stopped | (self.count[rows] == self.sampling.max_new_tokens)
+        for i, end in zip(rows[over].tolist(), stopped[over].tolist(), strict=True):
+            n = int(self.count[i])
+            entropy, mass = (self.sums[:, i] / n).tolist()
+            self.answers[i] = Answer(self.said[i, :n].copy(), end, entropy, mass)
             self.layout.remove(i)
+        if self.progress is not None and over.any():
+            self.progress(len(self.answers), len(self.jobs))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 import weakref
 from collections.abc import Mapping, Sequence
@@ -15,8 +16,6 @@ from rm_monitor.errors import is_out_of_memory
 from rm_monitor.generators.engine.attention import attending
 from rm_monitor.generators.engine.check import TRIAL, disagreement, two_prompts
 from rm_monitor.generators.engine.decode import Decoder, Facts
-from rm_monitor.generators.engine.drafts import Speculation
-from rm_monitor.generators.engine.memory import Memory
 from rm_monitor.generators.engine.schedule import Answer, Job
 from rm_monitor.generators.engine.scope import OutOfScope, base_of, why_not, wrappings
 from rm_monitor.generators.hf import HFGenerator
@@ -31,24 +30,15 @@ __all__ = ["EngineGenerator"]
 
 log = logging.getLogger("rm_monitor")
 
-DRAFTS = 2  # on an accelerator, whose steps cost nearly the same for one token a row and for several
-FIXED_COST = {
-    "cpu": 16.0,
-    "cuda": 256.0,
-}  # of a step, in tokens; CPU: docs/performance.md, CUDA: not measured
-
 
 class EngineGenerator:
     """The same tokens as `HFGenerator`, sooner; models it does not serve go there.
 
-    Rows decode together up to a memory budget, keys and values lie in groups of like length, prompts are
-    packed, and what a row said at earlier evaluations is offered as a draft. Before the first answers of a
-    model two prompts are compared with ``model.generate``.
+    Rows decode together up to a memory budget, keys and values lie in groups of like length, and prompts are
+    packed. Before the first answers of a model two prompts are compared with ``model.generate``.
 
     Args:
         memory: Bytes for keys and values; None: a quarter of what is free.
-        drafts: Earlier answers of a row that are kept as drafts; None: two on an accelerator, none on a CPU,
-            where they were measured not to pay (``docs/performance.md``).
         packing: On a CPU, linear layers run from packed copies of their weights where a quarter of the
             free memory holds them.
 
@@ -59,17 +49,14 @@ class EngineGenerator:
 
     repeats = True  # the same weights, prompts and seed: the same answers
 
-    def __init__(self, *, memory: int | None = None, drafts: int | None = None, packing: bool = True) -> None:
+    def __init__(self, *, memory: int | None = None, packing: bool = True) -> None:
         if memory is not None and memory < 1:
             raise ValueError(f"`memory` must be at least 1 byte, got {memory}")
-        if drafts is not None and drafts < 0:
-            raise ValueError(f"`drafts` must be at least 0, got {drafts}")
         self.memory = memory
         self.packing = packing
         self.measured: Mapping[str, float] = {}
         self.facts: Facts | None = None
-        self._drafts = drafts
-        self._memory = Memory(DRAFTS if drafts is None else drafts)
+        self._length: dict[tuple[int, str, int], int] = {}  # of each row's last answer
         self._fallback = HFGenerator()
         self._checked: weakref.ref[Any] | None = None
         self._wrappings: frozenset[tuple[str, str, str]] = frozenset()
@@ -116,20 +103,17 @@ class EngineGenerator:
         keys = row_keys(seed, [(row.prompt.id, row.sample) for row in rows]).tolist()
         names = [(seed, row.prompt.id, row.sample) for row in rows]
         number = {row.prompt.id: i for i, row in enumerate(rows)}
-        drafting = bool(self._drafts) or (self._drafts is None and _device(inner).type != "cpu")
         jobs = [
             Job(
                 ids=np.array(row.ids, dtype=np.int64),
                 prompt=number[row.prompt.id],
                 key=key,
-                expected=self._memory.length(name),
-                earlier=self._memory.recall(name) if drafting else (),
+                expected=float(self._length.get(name, math.nan)),
             )
             for row, key, name in zip(rows, keys, names, strict=True)
         ]
         answers, facts = self._run(inner, jobs, sampling, ends, progress)
-        for name, answer in zip(names, answers, strict=True):
-            self._memory.keep(name, answer.tokens)
+        self._length |= {name: len(answer.tokens) for name, answer in zip(names, answers, strict=True)}
         self.facts, self.measured = facts, _measured(facts, time.monotonic() - began)
         return [
             completion(
@@ -153,7 +137,6 @@ class EngineGenerator:
     ) -> tuple[list[Answer], Facts]:
         device = _device(model)
         slot, row = _bytes(model.config, model.dtype.itemsize)
-        speculation = Speculation(FIXED_COST.get(device.type, FIXED_COST["cuda"]))
         while True:
             memory = self.memory if self.memory is not None else free_memory(device)
             room = max(1, memory // self._shrunk // slot)
@@ -164,7 +147,6 @@ class EngineGenerator:
                 ends,
                 room=room,
                 overhead=row // slot,
-                speculation=speculation,
                 progress=progress,
             )
             try:
@@ -235,6 +217,4 @@ def _measured(facts: Facts, seconds: float) -> dict[str, float]:
         "decode_steps": float(facts.steps),
         "row_steps_per_token": facts.row_steps / max(facts.tokens, 1),
         "prompt_tokens": float(facts.prefilled),
-        "draft_offered": facts.offered / max(facts.tokens, 1),
-        "draft_accepted": facts.accepted / max(facts.tokens, 1),
     }

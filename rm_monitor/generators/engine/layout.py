@@ -74,15 +74,9 @@ class Layout:
         self.arena.relayout(np.concatenate(source))
         self._formed = len(rows)
 
-    def fits(self, tokens: IntArray) -> bool:
-        """Whether so many more tokens of each row in flight have their slots."""
-        begin = 0
-        for group in self._groups:
-            mine = tokens[begin : begin + len(group.rows)]
-            if (self.length[group.rows] + mine).max() > group.capacity:
-                return False
-            begin += len(mine)
-        return True
+    def fits(self) -> bool:
+        """Whether one more token of each row in flight has its slot."""
+        return all(self.length[group.rows].max() < group.capacity for group in self._groups)
 
     def remove(self, row: int) -> None:
         """A row is done. The last row of its group moves into its place: no step carries dead rows."""
@@ -101,30 +95,15 @@ class Layout:
         if len(self._groups) > 1 and len(self.rows) <= self._formed // 2:
             self.form()
 
-    def parts(
-        self, tokens: IntArray, dtype: torch.dtype, device: torch.device
-    ) -> list[tuple[int, Piece | Rows]]:
-        """What a step with so many tokens of each row attends to."""
+    def parts(self, dtype: torch.dtype, device: torch.device) -> list[tuple[int, Piece | Rows]]:
+        """What a step attends to."""
         parts: list[tuple[int, Piece | Rows]] = []
-        begin = 0
         for group in self._groups:
-            mine = tokens[begin : begin + len(group.rows)]
-            begin += len(mine)
-            widest = int(mine.max())
-            step = np.minimum(
-                np.arange(widest), mine[:, None] - 1
-            )  # a row with fewer tokens repeats its last
-            seen = self.length[group.rows][:, None] + step
+            seen = self.length[group.rows]
             columns = int(seen.max()) + 1
-            bias = torch.zeros(len(mine), 1, widest, columns, dtype=dtype)
-            unseen = torch.from_numpy(np.arange(columns) > seen[:, :, None])
-            bias.masked_fill_(unseen[:, None], -torch.inf)
-            take = put = None
-            if widest > 1:
-                first = np.cumsum(mine) - mine
-                take = torch.from_numpy((first[:, None] + step).ravel()).to(device)
-                real = (np.arange(widest) < mine[:, None]).ravel()
-                put = torch.from_numpy(np.flatnonzero(real)).to(device)
-            part = Rows(len(mine), group.offset, group.capacity, columns, bias.to(device), take, put)
-            parts.append((int(mine.sum()), part))
+            bias = torch.zeros(len(seen), 1, 1, columns, dtype=dtype)
+            unseen = torch.from_numpy(np.arange(columns) > seen[:, None])
+            bias.masked_fill_(unseen[:, None, None], -torch.inf)
+            part = Rows(len(seen), group.offset, group.capacity, columns, bias.to(device))
+            parts.append((len(seen), part))
         return parts

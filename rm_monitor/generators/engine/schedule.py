@@ -24,14 +24,12 @@ class Job:
         prompt: Number of the prompt: rows of one prompt share its prefill.
         key: Of its noise.
         expected: Tokens that its answer had at the last evaluation; nan unknown.
-        earlier: Its answers at earlier evaluations, the last one first.
     """
 
     ids: IntArray
     prompt: int
     key: int
     expected: float = float("nan")
-    earlier: tuple[IntArray, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
