@@ -35,8 +35,8 @@ class PromptSet(Sequence[Prompt]):
 
     @property
     def fingerprint(self) -> str:
-        """16 hex digits of what is asked: ids, turns, and how."""
-        return fingerprint_of([[p.id, list(p.messages), p.raw] for p in self.prompts])
+        """16 hex digits of all that is asked: ids, turns, tools, documents, template arguments."""
+        return fingerprint_of([[p.id, p.question] for p in self.prompts])
 
     def only(self, prompts: Sequence[Prompt]) -> PromptSet:
         """The same set with these of its prompts, columns included."""
@@ -175,13 +175,15 @@ def _prompt(
     if id is None and id_column:
         raise ValueError(f"prompt {number} has no `{id_column}`; its columns are {sorted(row)}")
     tags = row.get(tags_column) or ()
-    return Prompt(
-        id=id or fingerprint_of([list(messages), raw and is_text]),
+    prompt = Prompt(
+        id=id or "",
         messages=messages,
         raw=raw and is_text,
         tags=(tags,) if isinstance(tags, str) else tuple(str(t) for t in tags),
         cluster=str(row.get("cluster") or ""),
+        row=number + 1,
     )
+    return prompt if id else replace(prompt, id=fingerprint_of(prompt.question))
 
 
 def _asked(row: Mapping[str, Any], number: int, prompt_column: str | None) -> Any:

@@ -54,9 +54,13 @@ def read_texts(folder: str | Path) -> tuple[tuple[Prompt, ...], tuple[ReferenceS
         Prompt(
             id=row["id"],
             messages=tuple(row["messages"]),
-            raw=row["raw"],
+            raw=row.get("raw", False),
             tags=tuple(row["tags"]),
             cluster=row["cluster"],
+            tools=tuple(row.get("tools", ())),
+            documents=tuple(row.get("documents", ())),
+            template_kwargs=row.get("template_kwargs", {}),
+            row=row["row"],
         )
         for row in rows
     )
@@ -74,8 +78,8 @@ def read_texts(folder: str | Path) -> tuple[tuple[Prompt, ...], tuple[ReferenceS
 def _row(prompt: Prompt, references: dict[str, str]) -> dict[str, Any]:
     return {
         "id": prompt.id,
-        "messages": list(prompt.messages),
-        "raw": prompt.raw,
+        **prompt.question,
+        "row": prompt.row,
         "tags": list(prompt.tags),
         "cluster": prompt.cluster,
         "references": references,

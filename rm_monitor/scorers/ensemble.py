@@ -161,7 +161,7 @@ class Ensemble:
     ) -> FloatArray:
         """``(n,)`` rewards of the references, each scored once for the life of this object."""
         keys = [
-            (name, digest({"id": p.id, "messages": [dict(m) for m in p.messages], "text": r.text}))
+            (name, digest({"id": p.id, "question": p.question, "text": r.text}))
             for p, r in zip(prompts, references, strict=True)
         ]
         missing = {key: i for i, key in reversed(list(enumerate(keys))) if key not in self._references}

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias, TypedDict
+from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
 
 __all__ = ["Completion", "FinishReason", "Message", "Prompt", "ReferenceSet"]
 
 FinishReason: TypeAlias = Literal["stop", "length", "unknown"]
 
+_FIRST_WORDS = 40  # characters of a prompt by which people know it again
+
 
 class Message(TypedDict):
-    """One turn of a conversation, as in transformers."""
+    """One turn of a conversation, as in transformers; further keys that a template reads are kept."""
 
     role: str
-    content: str
+    content: str  # "" for a turn of tool calls alone
+    name: NotRequired[str]
+    tool_calls: NotRequired[list[dict[str, Any]]]
+    tool_call_id: NotRequired[str]
+    reasoning_content: NotRequired[str]
+    thinking: NotRequired[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,14 +33,19 @@ class Prompt:
 
     Attributes:
         id: Stable across runs: the key of every cache and of every paired comparison.
-        messages: The turns so far; the last one is not the assistant's.
+        messages: The turns so far, each as it came; the last one is not the assistant's.
         raw: The prompt came as plain text that is to be continued as it stands, without a chat template.
         tags: Names of the slices this prompt belongs to; each gets a curve of its own.
         cluster: Prompts that are not independent (turns of one conversation) share a cluster; empty: alone.
+        tools: Schemas of the tools that the model may call, for the chat template.
+        documents: Texts the answer is to rest on, for the chat template.
+        template_kwargs: Further variables of the chat template, such as ``enable_thinking``.
+        row: 1-based row of the source, for messages to people; 0 unknown.
 
     Example:
-        >>> Prompt(id="p1", messages=({"role": "user", "content": "Hello!"},)).text
-        'Hello!'
+        >>> prompt = Prompt(id="p1", messages=({"role": "user", "content": "Hello!"},), row=3)
+        >>> prompt.text, prompt.label
+        ('Hello!', "row 3 'Hello!'")
     """
 
     id: str
@@ -39,13 +53,57 @@ class Prompt:
     raw: bool = False
     tags: tuple[str, ...] = ()
     cluster: str = ""
+    tools: tuple[Mapping[str, Any], ...] = ()
+    documents: tuple[Mapping[str, Any], ...] = ()
+    template_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    row: int = field(default=0, compare=False)
 
     @property
     def text(self) -> str:
-        """The prompt as text: the content itself for one turn, else ``role: content`` lines."""
-        if len(self.messages) == 1:
+        """All that is asked as text: the content itself for one plain turn, else ``role: content`` lines.
+
+        Tools, documents and tool calls are written as JSON lines, so that no reader of text misses them.
+        """
+        beside = {"tools": self.tools, "documents": self.documents}
+        lines = [f"{name}: {_line(value)}" for name, value in beside.items() if value]
+        if len(self.messages) == 1 and not lines and set(self.messages[0]) == {"role", "content"}:
             return self.messages[0]["content"]
-        return "\n\n".join(f"{m['role']}: {m['content']}" for m in self.messages)
+        return "\n\n".join([*lines, *(_turn(message) for message in self.messages)])
+
+    @property
+    def question(self) -> dict[str, Any]:
+        """Everything that is asked, as plain values for JSON and for hashing; what is absent has no key.
+
+        Two prompts ask the same if and only if this is equal; ``id``, ``tags``, ``cluster`` and ``row`` are
+        not part of it.
+        """
+        asked: dict[str, Any] = {"messages": [dict(message) for message in self.messages]}
+        if self.raw:
+            asked["raw"] = True
+        if self.tools:
+            asked["tools"] = [dict(tool) for tool in self.tools]
+        if self.documents:
+            asked["documents"] = [dict(document) for document in self.documents]
+        if self.template_kwargs:
+            asked["template_kwargs"] = dict(self.template_kwargs)
+        return asked
+
+    @property
+    def label(self) -> str:
+        """How a message names this prompt to people: its row and its first words, never a hash."""
+        words = " ".join(self.messages[-1]["content"].split())
+        short = words if len(words) <= _FIRST_WORDS else words[: _FIRST_WORDS - 3] + "..."
+        return f"row {self.row} {short!r}" if self.row else f"{short!r}"
+
+
+def _turn(message: Message) -> str:
+    """``role: content``, and whatever else the turn holds."""
+    more = {name: value for name, value in message.items() if name not in ("role", "content")}
+    return f"{message['role']}: {message['content']}" + (f"\n{_line(more)}" if more else "")
+
+
+def _line(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
