@@ -20,6 +20,7 @@ from typing import Any, Literal
 from transformers import TrainerCallback
 
 from rm_monitor.monitor.monitor import RewardMonitor
+from rm_monitor.training.unwrap import tokenizer_of
 from rm_monitor.types import EvalPoint
 
 __all__ = ["RewardMonitorCallback"]
@@ -270,7 +271,7 @@ class RewardMonitorCallback(TrainerCallback):
 
 
 def _tokenizer(kwargs: dict[str, Any]) -> Any:
-    return kwargs.get("processing_class") or kwargs.get("tokenizer")
+    return tokenizer_of(kwargs.get("processing_class") or kwargs.get("tokenizer"))
 
 
 def _is_last(state: Any) -> bool:

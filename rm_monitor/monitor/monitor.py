@@ -34,6 +34,7 @@ from rm_monitor.prompts import PromptSet, load_prompts
 from rm_monitor.prompts.conditions import segment_id
 from rm_monitor.sinks import default_sinks, load_sinks
 from rm_monitor.training.ranks import Ranks
+from rm_monitor.training.unwrap import tokenizer_of
 from rm_monitor.types import Best, EvalPoint, Generator, Sampling, Sink, Tolerance, Verdict
 from rm_monitor.verdict.fresh import FreshAnswers, check_fresh
 from rm_monitor.verdict.judging import Rules
@@ -332,7 +333,7 @@ class RewardMonitor:
 
         Args:
             model: The model being trained; its training state is left as it was.
-            tokenizer: Its tokenizer; never changed.
+            tokenizer: Its tokenizer, or its processor; never changed.
             step: Optimizer step. The same step again replaces its point.
             checkpoint: Directory where these weights already lie, if they do.
             save: Called with a folder when this is the best so far: ``model.save_pretrained`` fits. What
@@ -348,6 +349,7 @@ class RewardMonitor:
             Exception: Whatever went wrong, only if ``on_error="raise"``.
         """
         self.start()
+        tokenizer = tokenizer_of(tokenizer)
         if step == 0 and checkpoint is None:
             checkpoint = self._initial(model)
         fresh = self._fresh_prompts
