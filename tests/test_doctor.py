@@ -200,7 +200,7 @@ def test_the_temperature_of_a_stretched_judge_is_found_and_told(tmp_path):
     page = str(
         Report(description="", findings=(), agreements=(agreement(judge, pairs),), has_probability=True)
     )
-    assert re.search(r"RewardMonitor\(temperature=[34]", page)
+    assert re.search(r"temperature=[34]", page)
     assert re.search(r"its probabilities as it is   off by 0\.[12]", page)
 
 

@@ -303,3 +303,54 @@ class Few(DictStore):
 def test_each_promise_of_a_store_is_noticed_when_it_is_broken(store, promise):
     with pytest.raises(BrokenPromise, match=promise):
         check_store(store)
+
+
+def scorer_with(**members):
+    """A scorer that keeps its promises, and these members."""
+
+    class Offers:
+        fingerprint, scale = "f", "logit"
+
+        def score(self, prompts, completions):
+            return [float(len(c.text)) for c in completions]
+
+    for name, member in members.items():
+        setattr(Offers, name, member)
+    return Offers()
+
+
+def each_key(self, prompts, completions):
+    return [c.text.encode("utf-16", "surrogatepass")[:16].ljust(16) for c in completions]
+
+
+@pytest.mark.parametrize(
+    ("members", "promise"),
+    [
+        ({"temperature": 0.0}, "`temperature` is None or above 0"),
+        ({"temperature": -1.0}, "`temperature` is None or above 0"),
+        ({"noise": float("nan")}, "`noise` is a number of 0 or more"),
+        ({"describe": lambda self: " "}, "`describe"),
+        ({"model_identity": {"weights": 3}}, "`model_identity` maps text to text"),
+        ({"memory": -1}, "`memory` is bytes"),
+        ({"counts": lambda self: {"new": -1}}, "`counts"),
+        ({"cacheable": True, "keys": lambda self, p, c: [b"short"] * len(c)}, "16 bytes a row"),
+        ({"cacheable": True, "keys": lambda self, p, c: [b"0" * 16] * len(c)}, "different answers"),
+        (
+            {"cacheable": True, "keys": lambda self, p, c: [f"{len(c):016}".encode()] * len(c)},
+            "rows beside it",
+        ),
+        ({"score_alone": lambda self, p, c: np.zeros(len(c))}, "`score_alone` says what `score` says"),
+        ({"each": lambda self, change: None}, "calls `change` with every member"),
+    ],
+    ids=lambda x: x if isinstance(x, str) else None,
+)
+def test_an_ability_that_is_offered_and_not_kept_is_noticed(members, promise):
+    with pytest.raises(BrokenPromise, match=promise.replace("(", r"\(")):
+        check_scorer(scorer_with(**members))
+
+
+def test_abilities_that_are_kept_and_those_switched_off_pass():
+    check_scorer(scorer_with())
+    check_scorer(scorer_with(temperature=None, noise=0.0, memory=3, counts=lambda self: {"tokens": 1}))
+    check_scorer(scorer_with(cacheable=False, keys=lambda self, p, c: []))
+    check_scorer(scorer_with(cacheable=True, keys=each_key, temperature=2.0))

@@ -9,7 +9,21 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from rm_monitor.types import Completion, FloatArray, Preferences, Prompt, Scale, Scores
+from rm_monitor.types import (
+    Cacheable,
+    Calibrated,
+    Completion,
+    Counts,
+    Describes,
+    FloatArray,
+    Identified,
+    Noisy,
+    Preferences,
+    PreferenceScorer,
+    Prompt,
+    Scale,
+    Scores,
+)
 
 __all__ = ["CachedPreferences", "CachedScorer", "ScoreCache", "cached"]
 
@@ -75,17 +89,21 @@ class _Cached:
     @property
     def temperature(self) -> float | None:
         """The scorer's."""
-        temperature: float | None = getattr(self.scorer, "temperature", None)
-        return temperature
+        return self.scorer.temperature if isinstance(self.scorer, Calibrated) else None
 
     @property
     def noise(self) -> float:
         """The scorer's: differences of two rewards up to this are ties."""
-        return float(getattr(self.scorer, "noise", 0.0))
+        return float(self.scorer.noise) if isinstance(self.scorer, Noisy) else 0.0
 
-    def describe(self) -> Any:
-        """The scorer's."""
-        return self.scorer.describe()
+    def describe(self) -> object:
+        """The scorer's, or its name."""
+        return self.scorer.describe() if isinstance(self.scorer, Describes) else self.name
+
+    def counts(self) -> dict[str, int]:
+        """Scores looked up (``kept``) and asked for (``new``), and what those cost the scorer."""
+        inner = self.scorer.counts() if isinstance(self.scorer, Counts) else {}
+        return {**inner, "kept": self.hits, "new": self.misses}
 
     def _look_up(
         self, keys: Sequence[bytes], ask: Callable[[Sequence[int]], Sequence[dict[str, float]]]
@@ -126,8 +144,8 @@ class _Cached:
         return True
 
     def _facts(self) -> dict[str, str]:
-        facts = getattr(self.scorer, "model_identity", None) or {"fingerprint": self.fingerprint}
-        return {"name": self.name, **facts}
+        told = self.scorer.model_identity if isinstance(self.scorer, Identified) else {}
+        return {"name": self.name, **(told or {"fingerprint": self.fingerprint})}
 
 
 class CachedScorer(_Cached):
@@ -174,9 +192,10 @@ class CachedPreferences(_Cached):
 
 def cached(scorer: Any, cache: ScoreCache) -> Any:
     """The scorer, with the cache before it if it allows that."""
-    if not getattr(scorer, "cacheable", False):
+    if not isinstance(scorer, Cacheable) or not scorer.cacheable:
         return scorer
-    return CachedPreferences(scorer, cache) if hasattr(scorer, "prefer") else CachedScorer(scorer, cache)
+    pairwise = isinstance(scorer, PreferenceScorer)
+    return CachedPreferences(scorer, cache) if pairwise else CachedScorer(scorer, cache)
 
 
 def _answers(

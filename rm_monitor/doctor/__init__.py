@@ -13,7 +13,7 @@ from rm_monitor.doctor.checks import CHECKS, Finding, check_agreement
 from rm_monitor.doctor.pairs import Agreement, Pair, agreement, fit_temperature, load_pairs
 from rm_monitor.doctor.report import Report
 from rm_monitor.scorers import load_scorer
-from rm_monitor.types import PreferenceScorer, Scorer
+from rm_monitor.types import Calibrated, Describes, PreferenceScorer, Scorer
 
 __all__ = ["Agreement", "Finding", "Pair", "Report", "doctor", "examine", "fit_temperature", "load_pairs"]
 
@@ -57,9 +57,9 @@ def examine(
     agreements = tuple(agreement(scorer, some, name=name) for name, some in sets.items() if some)
     for one in agreements:
         findings.extend(check_agreement(one))
-    temperature: float | None = getattr(scorer, "temperature", None)
+    temperature = scorer.temperature if isinstance(scorer, Calibrated) else None
     return Report(
-        description=scorer.describe() if hasattr(scorer, "describe") else type(scorer).__name__,
+        description=scorer.describe() if isinstance(scorer, Describes) else type(scorer).__name__,
         findings=tuple(findings),
         agreements=agreements,
         has_probability=isinstance(scorer, PreferenceScorer)

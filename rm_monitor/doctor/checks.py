@@ -11,7 +11,19 @@ import numpy as np
 from rm_monitor.curve import tables
 from rm_monitor.doctor.pairs import Agreement, outcomes
 from rm_monitor.doctor.probes import PROBES
-from rm_monitor.types import Completion, FloatArray, PreferenceScorer, Prompt, Scorer
+from rm_monitor.scorers.describe import Description
+from rm_monitor.types import (
+    Completion,
+    Describes,
+    FloatArray,
+    Preferences,
+    PreferenceScorer,
+    Prompt,
+    Renders,
+    Scorer,
+    ScoresAlone,
+    Weighs,
+)
 
 __all__ = ["CHECKS", "Finding", "Level", "check_agreement"]
 
@@ -32,10 +44,10 @@ class Finding(NamedTuple):
 
 def check_input(scorer: Judge) -> Iterator[Finding]:
     """The beginning and the end of the input."""
-    describe = getattr(scorer, "describe", None)
-    shown = getattr(describe() if describe else None, "input", None)
-    if shown is None:
+    described = scorer.describe() if isinstance(scorer, Describes) else None
+    if not isinstance(described, Description):
         return
+    shown = described.input
     if shown.bos > 1:
         yield Finding(
             "bad", f"inputs begin with {shown.bos} beginning-of-sequence tokens; there should be one"
@@ -103,10 +115,10 @@ def check_repeats(scorer: Judge) -> Iterator[Finding]:
         yield Finding(
             "look", "two equal answers in one batch score differently: a self-comparison is not a tie"
         )
-    alone = getattr(scorer, "score_alone", None)
-    if alone is None:
+    if not isinstance(scorer, ScoresAlone):
         return
-    noise = float(np.nanmax(np.abs(alone(prompts, completions).reward - first), initial=0.0))
+    alone = tables.as_scores(scorer.score_alone(prompts, completions), len(first), scorer="it").reward
+    noise = float(np.nanmax(np.abs(alone - first), initial=0.0))
     spread = float(np.nanstd(first)) or 1.0
     text = f"batches and padding change a score by at most {noise:.2g} ({noise / spread:.2%} of the spread)"
     yield Finding("look" if noise > NOISE * spread else "fine", text)
@@ -126,18 +138,18 @@ def check_orders(scorer: Judge) -> Iterator[Finding]:
     worst = float(np.nanmax(np.abs(there + back - 1), initial=0.0))
     text = f"swapping the sides turns the probability round to within {worst:.2g}"
     yield Finding("look" if worst > 1e-3 else "fine", text)
-    gap = getattr(scorer.prefer(prompts, good, bad), "order_gap", None)
-    if gap is not None:
-        mean = float(np.nanmean(gap))
+    said = scorer.prefer(prompts, good, bad)
+    if isinstance(said, Preferences) and said.order_gap is not None:
+        mean = float(np.nanmean(said.order_gap))
         text = f"the two orders disagree by {mean:.2f} on average (position bias)"
         yield Finding("look" if mean > 0.3 else "fine", text)
 
 
 def check_forgery(scorer: Judge) -> Iterator[Finding]:
     """An answer that spells control tokens must not change the structure of the input."""
-    formatter = getattr(scorer, "formatter", None)
-    if formatter is None:
+    if not isinstance(scorer, Renders):
         return
+    formatter = scorer.formatter
     pair, answers = PROBES[0], 2 if isinstance(scorer, PreferenceScorer) else 1
     names = [token for token in formatter.tokenizer.all_special_tokens if token]
     forged = [formatter.render(pair.prompt, *[f"Paris.{name} Perfect!"] * answers) for name in names]
@@ -170,14 +182,12 @@ def check_speed(scorer: Judge, clock: Callable[[], float] = time.perf_counter) -
         rounds += 1
     seconds = max(clock() - began, 1e-9)
     text = f"{rows * rounds / seconds:.3g} {'pairs' if isinstance(scorer, PreferenceScorer) else 'answers'}/s"
-    formatter = getattr(scorer, "formatter", None)
-    if formatter is not None and not isinstance(scorer, PreferenceScorer):
-        rendered = [formatter.render(p, c.text) for p, c in zip(prompts, completions, strict=True)]
+    if isinstance(scorer, Renders) and not isinstance(scorer, PreferenceScorer):
+        rendered = [scorer.formatter.render(p, c.text) for p, c in zip(prompts, completions, strict=True)]
         tokens = sum(len(one.ids) for one in rendered)
         text += f", {tokens * rounds / seconds:.3g} tokens/s"
-    memory = getattr(scorer, "memory", None)
-    if memory is not None:
-        text += f", {memory / 2**20:,.0f} MiB of weights"
+    if isinstance(scorer, Weighs):
+        text += f", {scorer.memory / 2**20:,.0f} MiB of weights"
     yield Finding("fine", text)
 
 
@@ -230,4 +240,4 @@ def _probability(
     scorer: PreferenceScorer, prompts: list[Prompt], left: list[Completion], right: list[Completion]
 ) -> FloatArray:
     said = scorer.prefer(prompts, left, right)
-    return np.asarray(getattr(said, "probability", said), dtype=np.float64)
+    return np.asarray(said.probability if isinstance(said, Preferences) else said, dtype=np.float64)

@@ -16,10 +16,13 @@ from scipy.special import logit
 from rm_monitor import stats
 from rm_monitor.curve import tables
 from rm_monitor.types import (
+    Calibrated,
     Completion,
     Estimate,
     FloatArray,
     Message,
+    Noisy,
+    Preferences,
     PreferenceScorer,
     Prompt,
     Scorer,
@@ -81,8 +84,8 @@ def agreement(scorer: Scorer | PreferenceScorer, pairs: Sequence[Pair], *, name:
 def fit_temperature(scorer: Scorer | PreferenceScorer, pairs: Sequence[Pair]) -> stats.Calibration:
     """The temperature at which the scorer's probabilities are likeliest on labelled pairs.
 
-    Pass its value on as ``RewardMonitor(temperature=...)``; of a preference model it only tells how true the
-    probabilities are.
+    Pass its value on as ``load_scorer(..., temperature=...)``; of a preference model it only tells how true
+    the probabilities are.
     """
     return stats.fit_temperature(margins(scorer, pairs), stated=_stated(scorer))
 
@@ -99,7 +102,8 @@ def _judged(scorer: Scorer | PreferenceScorer, pairs: Sequence[Pair]) -> tuple[F
     rejected = [Completion(prompt_id=pair.prompt.id, text=pair.rejected) for pair in pairs]
     if isinstance(scorer, PreferenceScorer):
         said = scorer.prefer(prompts, chosen, rejected)
-        log_odds: FloatArray = logit(np.asarray(getattr(said, "probability", said), dtype=np.float64))
+        stated = said.probability if isinstance(said, Preferences) else said
+        log_odds: FloatArray = logit(np.asarray(stated, dtype=np.float64))
         return np.clip(log_odds, -1e6, 1e6), {}
     scored = tables.as_scores(
         scorer.score([*prompts, *prompts], [*chosen, *rejected]), 2 * len(pairs), scorer="the scorer"
@@ -116,12 +120,13 @@ def outcomes(scorer: Scorer | PreferenceScorer, pairs: Sequence[Pair]) -> FloatA
 
 
 def _stated(scorer: Scorer | PreferenceScorer) -> float:
-    return getattr(scorer, "temperature", None) or 1.0
+    told = scorer.temperature if isinstance(scorer, Calibrated) else None
+    return 1.0 if told is None else told
 
 
 def tie_of(scorer: Scorer | PreferenceScorer, margin: FloatArray) -> float:
     """Margins up to this are float noise: ties."""
-    return max(tables.tie_width(margin), float(getattr(scorer, "noise", 0.0)))
+    return max(tables.tie_width(margin), scorer.noise if isinstance(scorer, Noisy) else 0.0)
 
 
 def load_pairs(path: str | Path) -> list[Pair]:

@@ -81,7 +81,7 @@ class Report:
             yield f"  fitted temperature           {t.value:.3g}, but these pairs are too few to tell"
             return
         fits = f"{t.value:.3g} (95 % {t.low:.3g} to {t.high:.3g})"
-        yield f"  fitted temperature           {fits}: `RewardMonitor(temperature={t.value:.2g})`"
+        yield f"  fitted temperature           {fits}: `load_scorer(..., temperature={t.value:.2g})`"
         if self.has_probability:
             yield f"  its probabilities as it is   {_truth(found.before)}"
         yield f"  with that temperature        {_truth(found.after)} (pairs it was not fitted on)"

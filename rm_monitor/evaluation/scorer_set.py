@@ -16,8 +16,11 @@ import numpy as np
 from rm_monitor import stats
 from rm_monitor.curve import tables, text_metrics
 from rm_monitor.types import (
+    Calibrated,
     Completion,
+    Counts,
     FloatArray,
+    Noisy,
     Preferences,
     PreferenceScorer,
     Prompt,
@@ -74,13 +77,14 @@ class Panel:
     def temperature_of(self, name: str) -> float | None:
         """What divides a scorer's margins; never another scorer's, whose differences mean something else."""
         given = self.temperature if name == self.primary else None
-        own: float | None = getattr(self.scorers[name], "temperature", None)
+        scorer = self.scorers[name]
+        own = scorer.temperature if isinstance(scorer, Calibrated) else None
         return own if given is None else given
 
     @property
     def margin_temperature(self) -> float | None:
         """Of margins inside the sigmoid; None where their scale has no probability, or there is no margin."""
-        if not hasattr(self.scorers[self.primary], "score") or not self.has_probability:
+        if not isinstance(self.scorers[self.primary], Scorer) or not self.has_probability:
             return None
         return self.temperature_of(self.primary) or 1.0
 
@@ -102,7 +106,7 @@ class Panel:
                 self.primary,
             )
             return "win_rate"
-        if metric == "reward" and not hasattr(self.scorers[self.primary], "score"):
+        if metric == "reward" and not isinstance(self.scorers[self.primary], Scorer):
             raise ValueError(
                 "`metric` 'reward' needs a reward model; a preference model gives only "
                 "'win_prob' and 'win_rate'"
@@ -153,14 +157,10 @@ class Panel:
     def spent(self) -> dict[str, int]:
         """What the judges did so far: scores that were ``kept`` or ``new``, and ``tokens`` read."""
         spent = {"kept": 0, "new": 0, "tokens": 0}
-        waiting: list[object] = list(self.scorers.values())
-        while waiting:  # a judge behind its cache, and the judges of an ensemble behind theirs
-            one = waiting.pop()
-            for name, attribute in (("kept", "hits"), ("new", "misses"), ("tokens", "tokens_read")):
-                spent[name] += int(getattr(one, attribute, 0))
-            waiting += [inner for inner in (getattr(one, "scorer", None),) if inner is not None]
-            members = getattr(one, "members", None)
-            waiting += members.values() if isinstance(members, Mapping) else []
+        for scorer in self.scorers.values():
+            if isinstance(scorer, Counts):
+                for name, count in scorer.counts().items():
+                    spent[name] = spent.get(name, 0) + count
         return spent
 
     def expected(self, references: Sequence[ReferenceSet]) -> FloatArray | None:
@@ -194,7 +194,7 @@ class Panel:
                 fixed,
                 scale=scorer.scale,
                 temperature=self.temperature_of(name),
-                noise=float(getattr(scorer, "noise", 0.0)),
+                noise=scorer.noise if isinstance(scorer, Noisy) else 0.0,
             )
             if i == 0:
                 compared["above_references"] = text_metrics.above(

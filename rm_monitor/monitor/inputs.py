@@ -14,7 +14,7 @@ from typing import Any
 from rm_monitor.prompts import PromptSet, load_prompts
 from rm_monitor.prompts.references import resolve_references
 from rm_monitor.scorers import load_scorer
-from rm_monitor.types import PreferenceScorer, ReferenceSet, Scorer
+from rm_monitor.types import Composed, PreferenceScorer, ReferenceSet, Remembers, Scorer
 
 __all__ = ["METRICS", "Inputs", "check", "load_scorers"]
 
@@ -65,9 +65,9 @@ def load_scorers(given: Mapping[str, Any]) -> dict[str, Scorer | PreferenceScore
     store = ScoreStore()  # opened when first used
 
     def with_cache(scorer: Any) -> Any:
-        if hasattr(scorer, "remember"):  # servers and judges keep what only they understand
+        if isinstance(scorer, Remembers):  # servers and judges keep what only they understand
             scorer.remember(store)
-        if hasattr(scorer, "each"):
+        if isinstance(scorer, Composed):
             scorer.each(with_cache)
         return cached(scorer, store)
 

@@ -10,11 +10,23 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
-from scipy.special import expit
 
+from rm_monitor import stats
+from rm_monitor.curve import tables
 from rm_monitor.scorers.load import load_scorer
 from rm_monitor.scorers.run.in_process import check_rows, digest
-from rm_monitor.types import Completion, FloatArray, Preferences, PreferenceScorer, Prompt, Scorer, Scores
+from rm_monitor.types import (
+    Completion,
+    Counts,
+    Describes,
+    FloatArray,
+    Noisy,
+    Preferences,
+    PreferenceScorer,
+    Prompt,
+    Scorer,
+    Scores,
+)
 
 __all__ = ["Ensemble", "combine"]
 
@@ -103,13 +115,18 @@ class Ensemble:
         """The rule, then each member."""
         parts = [f"ensemble      {self.name}, {self.rule} of {self.on}"]
         for name, member in self.members.items():
-            said = member.describe() if hasattr(member, "describe") else type(member).__name__
+            said = member.describe() if isinstance(member, Describes) else type(member).__name__
             parts.append(f"-- {name}\n{said}")
         return "\n".join(parts)
 
     def each(self, change: Callable[[Any], Any]) -> None:
         """Put something around every member, such as the score cache."""
         self.members = {name: change(member) for name, member in self.members.items()}
+
+    def counts(self) -> dict[str, int]:
+        """What the members' work has cost so far."""
+        told = [member.counts() for member in self.members.values() if isinstance(member, Counts)]
+        return {name: sum(one.get(name, 0) for one in told) for name in {n for one in told for n in one}}
 
     def prefer(
         self, prompts: Sequence[Prompt], completions: Sequence[Completion], references: Sequence[Completion]
@@ -144,17 +161,15 @@ class Ensemble:
         if isinstance(member, PreferenceScorer):
             said = member.prefer(prompts, completions, references)
             p = np.asarray(said.probability if isinstance(said, Preferences) else said, dtype=np.float64)
-            return p if self.on == "probability" else _outcome(p - 0.5, 0.0)
+            return p if self.on == "probability" else stats.outcome(p - 0.5)
         reward = _rewards(member, prompts, completions)
         fixed = self._fixed(name, member, prompts, references)
         margin = reward - fixed
-        tie = 1e-5 * max(
-            (float(np.nanmax(np.abs(x))) for x in (reward, fixed) if np.isfinite(x).any()), default=0
-        )
+        noise = member.noise if isinstance(member, Noisy) else 0.0
+        settled = np.where(np.abs(margin) <= max(tables.tie_width(reward, fixed), noise), 0.0, margin)
         if self.on == "outcome":
-            return _outcome(margin, tie)
-        settled = np.where(np.abs(margin) <= tie, 0.0, margin)  # float noise, as in the panel
-        return np.asarray(expit(settled / self._temperatures[name]), dtype=np.float64)
+            return stats.outcome(settled)
+        return stats.win_probability(settled, temperature=self._temperatures[name])
 
     def _fixed(
         self, name: str, member: Scorer, prompts: Sequence[Prompt], references: Sequence[Completion]
@@ -220,8 +235,3 @@ def _rewards(member: Scorer, prompts: Sequence[Prompt], completions: Sequence[Co
             f"({len(completions)},); got shape {reward.shape}"
         )
     return np.where(np.isfinite(reward), reward, np.nan)
-
-
-def _outcome(margin: FloatArray, tie: float) -> FloatArray:
-    won = np.where(np.abs(margin) <= tie, 0.5, (margin > 0).astype(np.float64))
-    return np.where(np.isnan(margin), np.nan, won)

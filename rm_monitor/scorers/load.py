@@ -12,7 +12,7 @@ from typing import Any
 from rm_monitor.errors import ScorerError
 from rm_monitor.scorers.checkpoint import open_checkpoint
 from rm_monitor.scorers.detect import detect
-from rm_monitor.types import PreferenceScorer, Scale, Scorer
+from rm_monitor.types import Describes, PreferenceScorer, Scale, Scorer
 
 __all__ = ["load_scorer"]
 
@@ -97,7 +97,7 @@ def load_scorer(
     scorer = _load(source, kind, options)
     if scorer is not source:  # another process can make it again
         vars(scorer)["made_by"] = partial(load_scorer, source, kind=kind, **options)
-    if show and scorer is not source and hasattr(scorer, "describe"):
+    if show and scorer is not source and isinstance(scorer, Describes):
         print(scorer.describe(), file=sys.stderr, flush=True)
     return scorer
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from rm_monitor.curve.tables import as_scores
+from rm_monitor.testing.abilities import broken_abilities
 from rm_monitor.types import (
     Completion,
     Estimate,
@@ -61,6 +62,9 @@ class BrokenPromise(AssertionError):
 def check_scorer(scorer: Scorer, *, texts: Sequence[str] = AWKWARD, tolerance: float = 1e-4) -> None:
     """One score a row, whatever the text; rows independent of neighbours and order; nothing global moved.
 
+    What it offers beside scores (the optional Protocols of `rm_monitor.types`: a temperature, its noise, keys
+    for the score cache ...) is checked too.
+
     Args:
         scorer: The scorer.
         texts: Completions to try; a text it cannot score must give nan, not an exception.
@@ -96,6 +100,8 @@ def check_scorer(scorer: Scorer, *, texts: Sequence[str] = AWKWARD, tolerance: f
     alone = np.concatenate([score([i]) for i in everything])
     _equal(alone, together, tolerance, "a score does not depend on the rows beside it")
     _say(score([]).size == 0, "no rows, no scores")
+    for promise in broken_abilities(scorer, prompts, completions):
+        _say(False, promise)
 
 
 def check_preference_scorer(scorer: PreferenceScorer, *, texts: Sequence[str] = AWKWARD) -> None:
@@ -124,6 +130,8 @@ def check_preference_scorer(scorer: PreferenceScorer, *, texts: Sequence[str] = 
     _say(((there[known] >= 0) & (there[known] <= 1)).all(), "probabilities lie in [0, 1]")
     _equal((there + back)[known], np.ones(int(known.sum())), 1e-6, "swapping the sides gives 1 - p")
     _say(np.isin(itself[np.isfinite(itself)], 0.5).all(), "a text against itself is exactly 0.5")
+    for promise in broken_abilities(scorer, prompts, completions):
+        _say(False, promise)
 
 
 def check_generator(

@@ -1,4 +1,4 @@
-"""The nouns and the plug-in Protocols: the design in seven short files.
+"""The nouns and the plug-in Protocols: the design in eight short files.
 
 A *prompt* is answered by a *completion*. A *scorer* gives a completion a *reward*; a *preference
 scorer* gives a pair a probability. A *reference set* holds one fixed completion a prompt. One
@@ -9,6 +9,21 @@ what the curve says now.
 Values are frozen. Unknown is ``nan``, never 0. This module imports numpy and nothing of ours.
 """
 
+from rm_monitor.types.abilities import (
+    Cacheable,
+    Calibrated,
+    Composed,
+    Counts,
+    Describes,
+    Identified,
+    Noisy,
+    Remembers,
+    Renders,
+    ScoresAlone,
+    ValueStore,
+    Weighs,
+    Wraps,
+)
 from rm_monitor.types.arrays import BoolArray, FloatArray
 from rm_monitor.types.plugins import Generator, PreferenceScorer, Progress, Scorer, Sink, Update
 from rm_monitor.types.points import Estimate, EvalPoint, Status, Table
@@ -21,22 +36,32 @@ __all__ = [
     "Alarm",
     "Best",
     "BoolArray",
+    "Cacheable",
+    "Calibrated",
     "Completion",
+    "Composed",
+    "Counts",
+    "Describes",
     "Estimate",
     "EvalPoint",
     "FinishReason",
     "FloatArray",
     "Generator",
+    "Identified",
     "Message",
+    "Noisy",
     "PreferenceScorer",
     "Preferences",
     "Progress",
     "Prompt",
     "ReferenceSet",
+    "Remembers",
+    "Renders",
     "Sampling",
     "Scale",
     "Scorer",
     "Scores",
+    "ScoresAlone",
     "Signal",
     "Sink",
     "State",
@@ -44,5 +69,8 @@ __all__ = [
     "Table",
     "Tolerance",
     "Update",
+    "ValueStore",
     "Verdict",
+    "Weighs",
+    "Wraps",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from rm_monitor.http import BadReply, Client, Clock, HTTPFailure, Limits, Unavai
 from rm_monitor.scorers.judge.prompt import LETTER, JudgePrompt
 from rm_monitor.scorers.remote.render import harmless
 from rm_monitor.scorers.run.in_process import check_rows, digest
-from rm_monitor.types import Completion, FloatArray, Message, Preferences, Prompt
+from rm_monitor.types import Completion, FloatArray, Message, Preferences, Prompt, ValueStore
 
 __all__ = ["LLMJudge"]
 
@@ -25,16 +25,6 @@ _PATH = "/v1/chat/completions"
 _THIS_PAIR = frozenset({400, 413, 422})  # too long, or refused by a content filter
 _TOP = 20  # alternatives asked for: the most that OpenAI and vLLM give by default
 _KEPT = 200_000
-
-
-class Memory(Protocol):
-    """Where verdicts are kept across runs: values by 16-byte key."""
-
-    def get(self, keys: Sequence[bytes]) -> dict[bytes, dict[str, float]]:
-        """What is known of these keys."""
-
-    def put(self, values: Mapping[bytes, Mapping[str, float]]) -> None:
-        """Keep these."""
 
 
 class Verdict(NamedTuple):
@@ -105,7 +95,7 @@ class LLMJudge:
         self._extra = dict(extra or {})
         self._strip_think = strip_think
         self._known: dict[bytes, float] = {}
-        self._memory: Memory | None = None
+        self._memory: ValueStore | None = None
         self._logprobs, self._served = self._probe(logprobs)
 
     @property
@@ -136,7 +126,7 @@ class LLMJudge:
         ]
         return "\n".join(f"{name:<13} {value}" for name, value in facts)
 
-    def remember(self, memory: Memory) -> None:
+    def remember(self, memory: ValueStore) -> None:
         """Keep verdicts here too, if the judge has a revision."""
         self._memory = memory if self.revision is not None else None
 

@@ -6,16 +6,15 @@ model under the same name. Nothing in its replies tells; the scores of texts tha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
 from rm_monitor.errors import ScorerError
-from rm_monitor.types import Completion, FloatArray, Prompt, Scale
+from rm_monitor.types import Completion, FloatArray, Prompt, Scale, ValueStore
 
-__all__ = ["COMPLETIONS", "PROMPTS", "Baseline", "Memory", "check_shape", "settle"]
+__all__ = ["COMPLETIONS", "PROMPTS", "Baseline", "check_shape", "settle"]
 
 _TEXTS = (
     ("What is the capital of France?", "The capital of France is Paris."),
@@ -34,16 +33,6 @@ PROMPTS = tuple(
 COMPLETIONS = tuple(
     Completion(prompt_id=p.id, text=answer) for p, (_, answer) in zip(PROMPTS, _TEXTS, strict=True)
 )
-
-
-class Memory(Protocol):
-    """Where baselines are kept across runs: values by 16-byte key."""
-
-    def get(self, keys: Sequence[bytes]) -> dict[bytes, dict[str, float]]:
-        """What is known of these keys."""
-
-    def put(self, values: Mapping[bytes, Mapping[str, float]]) -> None:
-        """Keep these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +99,7 @@ def check_shape(scores: FloatArray, scale: Scale, *, where: str, told: bool = Fa
 
 
 def settle(
-    baseline: Baseline, memory: Memory | None, key_of: Mapping[int, bytes] | None
+    baseline: Baseline, memory: ValueStore | None, key_of: Mapping[int, bytes] | None
 ) -> tuple[FloatArray, int]:
     """The kept reading that this one agrees with, and how many models were seen under this name before it.
 

@@ -12,13 +12,13 @@ import numpy as np
 from rm_monitor.errors import ScorerError, ScorerUnavailable
 from rm_monitor.http import Client, HTTPFailure, Unavailable, in_order
 from rm_monitor.scorers.remote import canaries
-from rm_monitor.scorers.remote.canaries import Baseline, Memory
+from rm_monitor.scorers.remote.canaries import Baseline
 from rm_monitor.scorers.remote.codecs import Codec, Row, Said
 from rm_monitor.scorers.remote.render import Ready, Renderer, digestible
 from rm_monitor.scorers.remote.select import Selection
 from rm_monitor.scorers.run.in_process import SCHEMA, check_rows, digest
 from rm_monitor.scorers.text.formatting import FLAGS
-from rm_monitor.types import Completion, FloatArray, Prompt, Scale, Scores
+from rm_monitor.types import Completion, FloatArray, Prompt, Scale, Scores, ValueStore
 
 __all__ = ["RemoteScorer"]
 
@@ -86,7 +86,7 @@ class RemoteScorer:
         self.batch_size = 1 if render.form == "messages" else batch_size
         self.concurrency = concurrency
         self.cacheable = revision is not None
-        self._memory: Memory | None = None
+        self._memory: ValueStore | None = None
         self._settled: str | None = None
         self._baseline = self._first_reading(scale_told)
 
@@ -144,7 +144,7 @@ class RemoteScorer:
         ]
         return "\n".join(f"{name:<13} {value}" for name, value in facts)
 
-    def remember(self, memory: Memory) -> None:
+    def remember(self, memory: ValueStore) -> None:
         """Keep the canaries' scores here, so that a model swapped between two runs is noticed."""
         self._memory = memory
 

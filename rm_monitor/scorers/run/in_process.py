@@ -55,6 +55,8 @@ class InProcessScorer:
         notes: What a person should know, from loading.
     """
 
+    answers = 1  # an input holds
+
     def __init__(
         self,
         *,
@@ -154,7 +156,7 @@ class InProcessScorer:
             model=dict(self.reader.identity),
             device=device_name(self.device),
             batches=f"padded: {self.padded}" if self.padded else "packed, the last layer where it is read",
-            input=describe_input(self.formatter, answers=2 if hasattr(self, "prefer") else 1),
+            input=describe_input(self.formatter, answers=self.answers),
             attributes=self.head.attributes,
             notes=self.notes,
         )
@@ -178,11 +180,10 @@ class InProcessScorer:
 
     def _trial(self) -> list[Row]:
         """Inputs of which some begin alike and some do not."""
-        answers = 2 if hasattr(self, "prefer") else 1
         texts = [(ANSWER + " ") * n for n in (12, 14, 17)]
-        trial = [self.formatter.render(EXAMPLE, *[text] * answers) for text in texts]
+        trial = [self.formatter.render(EXAMPLE, *[text] * self.answers) for text in texts]
         other = Prompt(id="other", messages=({"role": "user", "content": texts[0]},))
-        trial.append(self.formatter.render(other, *[ANSWER] * answers))
+        trial.append(self.formatter.render(other, *[ANSWER] * self.answers))
         return [self._row(one) for one in trial if one.usable]
 
     def _row(self, one: Rendered) -> Row:
@@ -201,12 +202,15 @@ class InProcessScorer:
         """
         if self.batcher.single:
             return 0.0
-        answers = 2 if hasattr(self, "prefer") else 1
         texts = [f"{i}. " + (ANSWER + " ") * (12 + i) for i in range(8)]  # what begins alike is computed once
-        rows = [self.formatter.render(EXAMPLE, *[text] * answers) for text in texts]
+        rows = [self.formatter.render(EXAMPLE, *[text] * self.answers) for text in texts]
         together = self.read(rows, many=True).reward
         alone = self.read(rows, batcher=Batcher(tokens=self.batcher.tokens, single=True)).reward
         return float(np.nanmax(np.abs(together - alone), initial=0.0))
+
+    def counts(self) -> dict[str, int]:
+        """Tokens read so far, each distinct input once."""
+        return {"tokens": self.tokens_read}
 
     @property
     def memory(self) -> int:

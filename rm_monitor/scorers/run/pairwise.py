@@ -28,6 +28,7 @@ class PairwiseScorer(InProcessScorer):
     """
 
     cacheable = True
+    answers = 2
 
     def __init__(self, *, average: Literal["probability", "log_odds"], **parts: Any) -> None:
         super().__init__(**parts)
