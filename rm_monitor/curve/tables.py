@@ -20,6 +20,7 @@ from rm_monitor.types import (
     Estimate,
     EvalPoint,
     FloatArray,
+    Noisy,
     Prompt,
     Scale,
     Scores,
@@ -33,11 +34,11 @@ __all__ = [
     "clusters",
     "compare",
     "merge",
+    "noise_of",
     "per_prompt",
     "point",
     "status_of",
     "summarise",
-    "tie_width",
 ]
 
 MIN_COVERAGE = 0.95  # under this share of scored prompts a point is `partial`: shown, never best
@@ -88,20 +89,6 @@ def as_scores(scored: Scores | FloatArray | Sequence[float], n: int, *, scorer: 
     return Scores(reward=np.where(finite, reward, np.nan), attributes=scores.attributes, flags=flags)
 
 
-def tie_width(*rewards: FloatArray) -> float:
-    """Differences up to this are float noise and count as ties, so that a collapsed model draws no curve.
-
-    A float32 forward repeats to about 1e-5 of the score's size over batch shapes (measured; see
-    ``docs/reward-models.md``).
-
-    Example:
-        >>> tie_width(np.array([-2.0, 4.0, np.nan]))
-        4e-05
-    """
-    largest = max((float(np.nanmax(np.abs(r))) for r in rewards if np.isfinite(r).any()), default=0.0)
-    return 1e-5 * largest
-
-
 def compare(
     reward: FloatArray,
     reference: FloatArray,
@@ -123,20 +110,21 @@ def compare(
         ``margin``, ``win_rate`` (1 win, 0.5 tie, 0 loss), ``tie_rate`` and, if the scale has one,
         ``win_prob``; each ``(n, k)``, nan where either side is unscored.
     """
-    margin = reward - reference[:, None]
-    tie = max(tie_width(reward, reference), noise)
-    outcome = stats.outcome(margin.ravel(), tie=tie).reshape(margin.shape)
+    margin = stats.settled(reward, reference[:, None], noise=noise)
+    outcome = stats.outcome(margin)
     values = {
-        "margin": margin,
+        "margin": np.where(np.isnan(margin), np.nan, reward - reference[:, None]),
         "win_rate": outcome,
-        "tie_rate": np.where(np.isnan(margin), np.nan, (np.abs(margin) <= tie).astype(np.float64)),
+        "tie_rate": np.where(np.isnan(outcome), np.nan, (margin == 0).astype(np.float64)),
     }
     if scale == "logit" or temperature is not None:
-        settled = np.where(np.abs(margin) <= tie, 0.0, margin)
-        values["win_prob"] = stats.win_probability(settled.ravel(), temperature=temperature or 1.0).reshape(
-            margin.shape
-        )
+        values["win_prob"] = stats.win_probability(margin, temperature=temperature or 1.0)
     return values
+
+
+def noise_of(scorer: object) -> float:
+    """What a scorer measured that batches and padding do to its rewards; 0 where it says nothing."""
+    return float(scorer.noise) if isinstance(scorer, Noisy) else 0.0
 
 
 def merge(

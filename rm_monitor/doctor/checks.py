@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from rm_monitor import stats
 from rm_monitor.curve import tables
 from rm_monitor.doctor.pairs import Agreement, outcomes
 from rm_monitor.doctor.probes import PROBES
@@ -89,7 +90,7 @@ def check_spread(scorer: Judge) -> Iterator[Finding]:
         return
     reward = _probe_rewards(scorer)
     spread = float(np.nanstd(reward)) if np.isfinite(reward).any() else 0.0
-    if spread <= tables.tie_width(reward):
+    if not stats.settled(np.fmax.reduce(reward), np.fmin.reduce(reward)) > 0:
         yield Finding("bad", f"all answers score the same (spread {spread:.2g}): the model has collapsed")
     elif scorer.scale == "logit" and np.nanmin(reward) >= 0 and np.nanmax(reward) <= 1:
         yield Finding(

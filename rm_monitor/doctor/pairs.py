@@ -21,7 +21,6 @@ from rm_monitor.types import (
     Estimate,
     FloatArray,
     Message,
-    Noisy,
     Preferences,
     PreferenceScorer,
     Prompt,
@@ -67,7 +66,7 @@ class Agreement:
 def agreement(scorer: Scorer | PreferenceScorer, pairs: Sequence[Pair], *, name: str = "") -> Agreement:
     """How often the scorer agrees with the labels, and how true its probabilities are."""
     margin, flags = _judged(scorer, pairs)
-    ours = stats.outcome(margin, tie=tie_of(scorer, margin))
+    ours = stats.outcome(margin)
     longer = np.sign([len(pair.chosen) - len(pair.rejected) for pair in pairs]).astype(np.float64)
     longer[np.isnan(ours)] = np.nan  # both rules on the same pairs
     return Agreement(
@@ -91,7 +90,7 @@ def fit_temperature(scorer: Scorer | PreferenceScorer, pairs: Sequence[Pair]) ->
 
 
 def margins(scorer: Scorer | PreferenceScorer, pairs: Sequence[Pair]) -> FloatArray:
-    """``(n,)`` reward of the chosen answer minus the other's (a preference model's log-odds), or nan."""
+    """``(n,)`` reward of the chosen answer minus the other's (a preference model's log-odds), 0 for a tie."""
     return _judged(scorer, pairs)[0]
 
 
@@ -109,24 +108,19 @@ def _judged(scorer: Scorer | PreferenceScorer, pairs: Sequence[Pair]) -> tuple[F
         scorer.score([*prompts, *prompts], [*chosen, *rejected]), 2 * len(pairs), scorer="the scorer"
     )
     either = {name: x[: len(pairs)] | x[len(pairs) :] for name, x in scored.flags.items()}
-    margin = scored.reward[: len(pairs)] - scored.reward[len(pairs) :]
+    better, worse = np.split(scored.reward, 2)
+    margin = stats.settled(better, worse, noise=tables.noise_of(scorer))
     return margin, {name: int(x.sum()) for name, x in either.items() if x.any()}
 
 
 def outcomes(scorer: Scorer | PreferenceScorer, pairs: Sequence[Pair]) -> FloatArray:
     """``(n,)``: 1 where the chosen answer wins, 0.5 for a tie, 0 where it loses, nan unscored."""
-    margin = margins(scorer, pairs)
-    return stats.outcome(margin, tie=tie_of(scorer, margin))
+    return stats.outcome(margins(scorer, pairs))
 
 
 def _stated(scorer: Scorer | PreferenceScorer) -> float:
     told = scorer.temperature if isinstance(scorer, Calibrated) else None
     return 1.0 if told is None else told
-
-
-def tie_of(scorer: Scorer | PreferenceScorer, margin: FloatArray) -> float:
-    """Margins up to this are float noise: ties."""
-    return max(tables.tie_width(margin), scorer.noise if isinstance(scorer, Noisy) else 0.0)
 
 
 def load_pairs(path: str | Path) -> list[Pair]:

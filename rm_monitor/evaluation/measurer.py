@@ -263,6 +263,8 @@ class Measurer:
         with _timed(facts, "seconds_score"):
             values = self.panel.values(completions, self.references)
         facts.update(_since(before, self.panel.spent(), facts["seconds_score"]))
+        if self.panel.noise:
+            facts["noise"] = self.panel.noise  # for whoever compares these rewards with others later
         return Table(
             prompt_ids=tuple(p.id for p in self.prompts),
             completions=tuple(tuple(row) for row in completions),

@@ -20,7 +20,6 @@ from rm_monitor.types import (
     Completion,
     Counts,
     FloatArray,
-    Noisy,
     Preferences,
     PreferenceScorer,
     Prompt,
@@ -87,6 +86,11 @@ class Panel:
         if not isinstance(self.scorers[self.primary], Scorer) or not self.has_probability:
             return None
         return self.temperature_of(self.primary) or 1.0
+
+    @property
+    def noise(self) -> float:
+        """Up to which two of the primary scorer's rewards tie; 0 where it measured none."""
+        return tables.noise_of(self.scorers[self.primary])
 
     @property
     def pool_temperature(self) -> float | None:
@@ -194,7 +198,7 @@ class Panel:
                 fixed,
                 scale=scorer.scale,
                 temperature=self.temperature_of(name),
-                noise=scorer.noise if isinstance(scorer, Noisy) else 0.0,
+                noise=tables.noise_of(scorer),
             )
             if i == 0:
                 compared["above_references"] = text_metrics.above(
@@ -217,7 +221,7 @@ class Panel:
             said = scorer.prefer(prompts, flat, fixed)
             said = said if isinstance(said, Preferences) else Preferences(probability=np.asarray(said))
             probability = np.asarray(said.probability, dtype=np.float64).reshape(n, k)
-            outcome = stats.outcome((probability - 0.5).ravel()).reshape(n, k)
+            outcome = stats.outcome(probability - 0.5)
             compared = {
                 "win_prob": probability,
                 "win_rate": outcome,

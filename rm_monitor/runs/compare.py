@@ -174,7 +174,8 @@ def compare_points(
     clusters = tables.clusters(known)
     change = {m: stats.paired_change(a.values[m], b.values[m], clusters=clusters) for m in shown}
     deciding = "reward" if "reward" in shown else metric
-    difference = b.values[deciding] - a.values[deciding]
+    noise = max(point.measured.get("noise", 0.0) for point in (a, b)) if deciding == "reward" else 0.0
+    difference = stats.settled(b.values[deciding], a.values[deciding], noise=noise)
     head = stats.win_rate(difference, clusters=clusters) if deciding == "reward" else None
     return Comparison(
         a=names[0],

@@ -20,12 +20,10 @@ from rm_monitor.types import (
     Counts,
     Describes,
     FloatArray,
-    Noisy,
     Preferences,
     PreferenceScorer,
     Prompt,
     Scorer,
-    Scores,
 )
 
 __all__ = ["Ensemble", "combine"]
@@ -164,12 +162,10 @@ class Ensemble:
             return p if self.on == "probability" else stats.outcome(p - 0.5)
         reward = _rewards(member, prompts, completions)
         fixed = self._fixed(name, member, prompts, references)
-        margin = reward - fixed
-        noise = member.noise if isinstance(member, Noisy) else 0.0
-        settled = np.where(np.abs(margin) <= max(tables.tie_width(reward, fixed), noise), 0.0, margin)
+        margin = stats.settled(reward, fixed, noise=tables.noise_of(member))
         if self.on == "outcome":
-            return stats.outcome(settled)
-        return stats.win_probability(settled, temperature=self._temperatures[name])
+            return stats.outcome(margin)
+        return stats.win_probability(margin, temperature=self._temperatures[name])
 
     def _fixed(
         self, name: str, member: Scorer, prompts: Sequence[Prompt], references: Sequence[Completion]
@@ -228,10 +224,4 @@ def combine(p: FloatArray, *, rule: Rule, penalty: float = 1.0) -> FloatArray:
 
 def _rewards(member: Scorer, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> FloatArray:
     scored = member.score(prompts, completions)
-    reward = np.asarray(scored.reward if isinstance(scored, Scores) else scored, dtype=np.float64)
-    if reward.shape != (len(completions),):
-        raise ValueError(
-            f"{type(member).__name__} must return one score a completion, an array of shape "
-            f"({len(completions)},); got shape {reward.shape}"
-        )
-    return np.where(np.isfinite(reward), reward, np.nan)
+    return tables.as_scores(scored, len(completions), scorer=type(member).__name__).reward

@@ -6,7 +6,6 @@ counted, never 0; shares are in [0, 1] (0.02 is 2 points); the same data and see
 
 from rm_monitor.stats.best import BestChoice, best, choose
 from rm_monitor.stats.calibration import Calibration, Reliability, fit_temperature, reliability
-from rm_monitor.stats.compare import outcome, win_probability
 from rm_monitor.stats.confirm import Confirmed, FreshAnswers, confirm
 from rm_monitor.stats.degradation import degradation, smallest_visible_drop
 from rm_monitor.stats.detector import Detector
@@ -15,6 +14,7 @@ from rm_monitor.stats.jitter import jitter
 from rm_monitor.stats.length import LengthControl, length_controlled
 from rm_monitor.stats.look import MIN_UNITS, Look
 from rm_monitor.stats.memory import Memory
+from rm_monitor.stats.outcomes import outcome, settled, tie_width, win_probability
 from rm_monitor.stats.pool import pool_scores, pool_temperature
 from rm_monitor.stats.retest import Retest, retest
 from rm_monitor.stats.sequential import repeated_levels
@@ -51,8 +51,10 @@ __all__ = [
     "reliability",
     "repeated_levels",
     "retest",
+    "settled",
     "share",
     "smallest_visible_drop",
+    "tie_width",
     "win_prob",
     "win_probability",
     "win_rate",

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit
 
-from rm_monitor.stats.compare import check_temperature
+from rm_monitor.stats.outcomes import check_temperature
 from rm_monitor.types import Estimate, FloatArray
 
 __all__ = ["Calibration", "Reliability", "fit_temperature", "reliability"]

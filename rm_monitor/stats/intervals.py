@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit, ndtri, stdtrit
 
-from rm_monitor.stats.compare import outcome, win_probability
+from rm_monitor.stats.outcomes import outcome, win_probability
 from rm_monitor.types import Estimate, FloatArray
 
 __all__ = [

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from rm_monitor.stats.compare import check_temperature
 from rm_monitor.stats.intervals import share_with_error, standard_error
+from rm_monitor.stats.outcomes import check_temperature
 from rm_monitor.stats.paired import groups
 from rm_monitor.types import BoolArray, Estimate, FloatArray
 

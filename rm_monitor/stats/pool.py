@@ -16,12 +16,10 @@ import math
 import numpy as np
 from scipy.special import expit
 
-from rm_monitor.stats.compare import check_temperature
+from rm_monitor.stats.outcomes import check_temperature, settled, tie_width
 from rm_monitor.types import FloatArray
 
-__all__ = ["Pool", "pool_scores", "pool_temperature", "settled", "typical_size"]
-
-NOISE = 1e-5  # a float32 forward repeats to about this share of the score's size over batch shapes
+__all__ = ["Pool", "pool_scores", "pool_temperature"]
 
 
 class Pool:
@@ -40,7 +38,6 @@ class Pool:
         check_temperature(temperature)
         self._temperature = temperature
         self._rows: FloatArray = np.empty((0, 0))
-        self._size: FloatArray = np.empty(0)
         self._sum: FloatArray = np.empty((0, 0))
         self._count: FloatArray = np.empty((0, 0))
 
@@ -49,11 +46,9 @@ class Pool:
         row = _finite(row)
         if not self._rows.size:
             self._rows = self._sum = self._count = np.empty((0, row.size))
-        size = typical_size(row)
         self._rows = np.vstack([self._rows, row])
-        self._size = np.append(self._size, size)
 
-        margin = settled(row - self._rows, np.maximum(self._size, size)[:, None])
+        margin = settled(row, self._rows)
         known = np.isfinite(margin)
         won = np.where(known, expit(margin / self._temperature), 0.0)
 
@@ -94,22 +89,6 @@ def pool_scores(scores: FloatArray, temperature: float = 1.0) -> FloatArray:
     return pool.scores()
 
 
-def typical_size(row: FloatArray) -> float:
-    """Median size of the scores that are known: what their float noise is a share of; 0 if none is."""
-    known = np.abs(row[np.isfinite(row)])
-    return float(np.median(known)) if known.size else 0.0
-
-
-def settled(margin: FloatArray, size: FloatArray | float) -> FloatArray:
-    """Margins with those within float noise made exact ties, so that a collapsed model draws no curve.
-
-    Args:
-        margin: Differences of scores.
-        size: `typical_size` of the scores, of the larger of the two rows; broadcast against ``margin``.
-    """
-    return np.where(np.abs(margin) <= NOISE * size, 0.0, margin)
-
-
 def pool_temperature(row: FloatArray) -> float:
     """A temperature for rewards that are not on a logit scale, from the spread of the first evaluation.
 
@@ -127,9 +106,9 @@ def pool_temperature(row: FloatArray) -> float:
     row = row[np.isfinite(row)]
     if row.size == 0:
         return 1.0
-    low, high = (float(q) for q in np.quantile(row, [0.25, 0.75]))
-    spread = high - low
-    return spread / (2.0 * math.log(3.0)) if spread > 2.0 * NOISE * typical_size(row) else 1.0
+    low, high = np.quantile(row, [0.25, 0.75])
+    spread = float(high - low)
+    return spread / (2.0 * math.log(3.0)) if spread > 2.0 * tie_width(low, high) else 1.0
 
 
 def _finite(row: FloatArray) -> FloatArray:

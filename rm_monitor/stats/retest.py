@@ -18,10 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, ndtr, stdtr, stdtrit
 
-from rm_monitor.stats.compare import check_temperature
 from rm_monitor.stats.intervals import mean
 from rm_monitor.stats.look import MIN_UNITS
-from rm_monitor.stats.pool import settled, typical_size
+from rm_monitor.stats.outcomes import check_temperature, settled
 from rm_monitor.types import Estimate, FloatArray
 
 __all__ = ["DIRECT", "FreshBudget", "Retest", "retest"]
@@ -93,8 +92,7 @@ def retest(
             "`before` and `now` hold the same prompts in the same order, "
             f"got shapes {before.shape} and {now.shape}"
         )
-    with np.errstate(invalid="ignore"):
-        margin = settled(before - now, max(typical_size(before), typical_size(now)))
+    margin = settled(before, now)
     fall = expit(margin / temperature) - 0.5 if pool else margin
     fall = np.where(np.isfinite(margin), fall, np.nan)
     drop = mean(fall, clusters=clusters)

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from scipy.special import expit, logsumexp
 
 from rm_monitor.stats.look import MIN_COVERAGE, MIN_UNITS, Contrasts, Look, contrasts
+from rm_monitor.stats.outcomes import settled
 from rm_monitor.stats.paired import groups
-from rm_monitor.stats.pool import settled, typical_size
 from rm_monitor.stats.spending import spent_by
 from rm_monitor.types import FloatArray
 
@@ -154,11 +154,10 @@ def _falls(scores: FloatArray, family: Contrasts, temperature: float | None) -> 
     """
     t, n = scores.shape
     falls = np.empty((len(family.past), n))
-    size = np.array([typical_size(row) for row in scores])
     widest = int(family.width.max(initial=0))
     beaten = np.empty((t, t, n))
     for now in range(t - widest, t):
-        margin = settled(scores - scores[now], np.maximum(size, size[now])[:, None])
+        margin = settled(scores, scores[now])
         beaten[now] = margin if temperature is None else expit(margin / temperature) - 0.5
     for k, (end, width) in enumerate(zip(family.past.tolist(), family.width.tolist(), strict=True)):
         pairs = beaten[t - width :, end - width + 1 : end + 1].reshape(-1, n)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from rm_monitor.stats import outcome, win_probability
+from rm_monitor.stats import outcome, settled, tie_width, win_probability
 
 margins = arrays(
     np.float64,
@@ -21,6 +21,46 @@ def test_swapping_sides_turns_wins_into_losses(margin):
     np.testing.assert_allclose(
         win_probability(margin) + win_probability(-margin), np.where(np.isnan(margin), np.nan, 1.0)
     )
+
+
+rewards = st.floats(-1e6, 1e6).map(lambda x: x if abs(x) > 1e-100 else 0.0)
+noises = st.one_of(st.just(0.0), st.floats(1e-12, 10))
+
+
+@given(rewards, rewards, noises)
+def test_a_tie_does_not_know_which_side_is_which(a, b, noise):
+    assert settled(a, b, noise=noise) == -settled(b, a, noise=noise)
+
+
+@given(rewards, rewards, noises, st.integers(-60, 60))
+def test_a_tie_does_not_know_the_unit_of_the_scores(a, b, noise, power):
+    unit = 2.0**power  # exact in floats
+    assert settled(a * unit, b * unit, noise=noise * unit) == settled(a, b, noise=noise) * unit
+
+
+@given(st.lists(st.tuples(rewards, rewards), min_size=1, max_size=8), noises)
+def test_a_pair_is_judged_alike_whatever_stands_beside_it(pairs, noise):
+    a, b = np.array(pairs).T
+    alone = [float(settled(x, y, noise=noise)) for x, y in pairs]
+    np.testing.assert_array_equal(settled(a, b, noise=noise), alone)
+
+
+@given(rewards, rewards, noises)
+def test_what_differs_by_more_than_the_width_keeps_its_difference(a, b, noise):
+    left = settled(a, b, noise=noise)
+    assert left == (0.0 if abs(a - b) <= tie_width(a, b, noise=noise) else a - b)
+
+
+@given(rewards, noises)
+def test_what_is_not_known_ties_with_nothing(a, noise):
+    for unknown in (np.nan, np.inf, -np.inf):
+        assert np.isnan(settled(a, unknown, noise=noise))
+
+
+@pytest.mark.parametrize("noise", [-1e-9, np.nan])
+def test_noise_that_is_no_size_is_refused(noise):
+    with pytest.raises(ValueError, match="`noise`"):
+        settled(1.0, 2.0, noise=noise)
 
 
 @given(margins)
