@@ -28,7 +28,7 @@ from rm_monitor.prompts.initial_answers import INITIAL
 from rm_monitor.records.history import History
 from rm_monitor.records.texts import write_texts
 from rm_monitor.records.verdicts import write_verdict
-from rm_monitor.types import Best, EvalPoint, FloatArray, Signal, Sink, Table, Update, Verdict
+from rm_monitor.types import Best, ClosableSink, EvalPoint, FloatArray, Signal, Sink, Table, Update, Verdict
 from rm_monitor.verdict.fresh import FreshAnswers
 from rm_monitor.verdict.judging import Judging, Rules
 from rm_monitor.verdict.signals.watch import Watch
@@ -230,7 +230,14 @@ class Logbook:
         }
 
     def close(self) -> str:
-        """Let go of the files; the run's summary."""
+        """Let sinks send what they hold back, let go of the files; the run's summary."""
+        for sink in self._sinks:
+            if isinstance(sink, ClosableSink):
+                try:
+                    sink.close()
+                except Exception as problem:
+                    name = type(sink).__name__
+                    self._complain(f"close {name}", f"{name} failed at the end of the run", problem)
         self._history.close()
         return messages.summary(
             self.curve, self.verdict, self.best, metric=self.rules.metric, output_dir=str(self.folder)

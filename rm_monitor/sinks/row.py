@@ -8,11 +8,14 @@ from rm_monitor.types import Update
 
 __all__ = ["row"]
 
+ABOUT_TRAINING = ("training_reward",)  # measured, and no cost of the evaluation
+
 
 def row(update: Update) -> dict[str, float]:
     """``rm_monitor/<name>``, ``_low``, ``_high`` and what the curve says; python floats, nan where unknown.
 
-    A failed evaluation has no numbers of its own: it is a gap.
+    A failed evaluation has no numbers of its own: it is a gap. What the evaluation cost (seconds, tokens,
+    cache hits) lies under ``rm_monitor/engine/``, out of the way.
     """
     values: dict[str, float] = {}
     for name, e in update.point.metrics.items():
@@ -34,9 +37,13 @@ def row(update: Update) -> dict[str, float]:
     )
     values["rm_monitor/failed_in_a_row"] = float(_in_a_row(update))
     values["rm_monitor/failed_total"] = float(sum(p.status == "failed" for p in update.curve))
-    values["rm_monitor/best_step"] = math.nan if update.best is None else float(update.best.step)
+    best = update.best
+    values["rm_monitor/best_step"] = math.nan if best is None else float(best.step)
+    if best is not None:
+        values[f"rm_monitor/best_{update.metric}"] = float(best.value.value)
     for name, x in update.point.measured.items():
-        values[f"rm_monitor/{name}"] = float(x)
+        place = "rm_monitor" if name in ABOUT_TRAINING else "rm_monitor/engine"
+        values[f"{place}/{name}"] = float(x)
     return values
 
 

@@ -25,7 +25,15 @@ from rm_monitor.types.abilities import (
     Wraps,
 )
 from rm_monitor.types.arrays import BoolArray, FloatArray
-from rm_monitor.types.plugins import Generator, PreferenceScorer, Progress, Scorer, Sink, Update
+from rm_monitor.types.plugins import (
+    ClosableSink,
+    Generator,
+    PreferenceScorer,
+    Progress,
+    Scorer,
+    Sink,
+    Update,
+)
 from rm_monitor.types.points import Estimate, EvalPoint, Status, Table
 from rm_monitor.types.scores import Preferences, Scale, Scores
 from rm_monitor.types.settings import Alarm, Sampling, Tolerance
@@ -38,6 +46,7 @@ __all__ = [
     "BoolArray",
     "Cacheable",
     "Calibrated",
+    "ClosableSink",
     "Completion",
     "Composed",
     "Counts",

@@ -13,7 +13,7 @@ from rm_monitor.types.settings import Sampling
 from rm_monitor.types.texts import Completion, Prompt, ReferenceSet
 from rm_monitor.types.verdicts import Best, Signal, Verdict
 
-__all__ = ["Generator", "PreferenceScorer", "Progress", "Scorer", "Sink", "Update"]
+__all__ = ["ClosableSink", "Generator", "PreferenceScorer", "Progress", "Scorer", "Sink", "Update"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,3 +127,14 @@ class Sink(Protocol):
 
     def show(self, update: Update) -> None:
         """Show one evaluation. Whatever it raises is reported and never stops training."""
+
+
+@runtime_checkable
+class ClosableSink(Protocol):
+    """A sink that holds something back: it is told when the run ends."""
+
+    def show(self, update: Update) -> None:
+        """As of every `Sink`."""
+
+    def close(self) -> None:
+        """Send what was held back. It may be called more than once, and evaluations may follow."""

@@ -293,7 +293,15 @@ def wandb_run(text: str, folder: Path) -> list[str]:
     def ignore(*args: Any, **kwargs: Any) -> None:
         return None
 
-    run = SimpleNamespace(log=keep, define_metric=ignore, alert=lambda **k: seen.update(k), summary={})
+    run = SimpleNamespace(
+        id="run",
+        log=keep,
+        define_metric=ignore,
+        alert=lambda **k: seen.update(k),
+        summary={},
+        config=SimpleNamespace(update=ignore),
+        log_artifact=ignore,
+    )
     WandbSink(run).show(update_of(text, folder))
     table = seen["rm_monitor/samples"]
     cells = [cell for row in table.data for cell in row if isinstance(cell, str)]

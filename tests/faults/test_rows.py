@@ -461,7 +461,7 @@ def test_a_reward_model_deleted_from_disk_goes_on_scoring(tmp_path, tiny_reward_
     assert np.array_equal(scorer.score(prompts, answers).reward, before)
 
 
-@pytest.mark.parametrize("call", ["log", "define_metric", "alert", "summary", "finished"])
+@pytest.mark.parametrize("call", ["log", "define_metric", "alert", "summary", "config", "finished"])
 def test_a_wandb_that_fails_costs_nothing_but_its_own_row(tmp_path, call, caplog):
     from rm_monitor.sinks.wandb import WandbSink
 
@@ -477,13 +477,17 @@ def test_a_wandb_that_fails_costs_nothing_but_its_own_row(tmp_path, call, caplog
 
         return method
 
-    run_ = SimpleNamespace(**{n: answer(n) for n in ("log", "define_metric", "alert")}, summary=Summary())
+    calls = {n: answer(n) for n in ("log", "define_metric", "alert", "log_artifact")}
+    run_ = SimpleNamespace(
+        **calls, id="run", summary=Summary(), config=SimpleNamespace(update=answer("config"))
+    )
     after = Keeps()
     monitor = make(tmp_path, report_to=[WandbSink(run_), after])
     run(monitor, 0, 10)
     assert [p.status for p in monitor.curve] == ["ok", "ok"]
     assert [u.point.step for u in after.updates] == [0, 10]
-    assert call == "alert" or "WandbSink failed at step 10; training goes on" in caplog.text
+    step = 0 if call == "config" else 10  # said once a segment
+    assert call == "alert" or f"WandbSink failed at step {step}; training goes on" in caplog.text
 
 
 # ---------------------------------------------------------------------------- 17, 18, 22, 24

@@ -57,7 +57,7 @@ def test_ten_megabytes_of_text_fit_everywhere_they_are_shown():
         ("card", "rm_monitor.report.card.for_html"),
         ("terminal", "rm_monitor.sinks.console.for_screen"),
         ("log", "rm_monitor.text.escape.for_screen"),
-        ("W&B", "rm_monitor.sinks.wandb.visible"),
+        ("W&B", "rm_monitor.sinks.wandb.media.visible"),
         ("CSV", "tests.faults.hostile.for_csv"),
     ],
 )
