@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rm_monitor import Completion, Prompt
-from rm_monitor.curve import tables
+from rm_monitor.curve import rewards, tables
 from rm_monitor.types import Scores, Table
 
 finite = st.floats(-50, 50, allow_nan=False).map(lambda x: round(x, 3))
@@ -20,16 +20,16 @@ def completion(text, **more):
 @given(pairs)
 def test_swapping_sides_turns_wins_into_losses(rows):
     a, b = np.array(rows).T
-    there = tables.compare(a[:, None], b, scale="logit")
-    back = tables.compare(b[:, None], a, scale="logit")
+    there = rewards.compare(a[:, None], b, scale="logit")
+    back = rewards.compare(b[:, None], a, scale="logit")
     np.testing.assert_allclose(there["win_prob"] + back["win_prob"], 1.0)
     np.testing.assert_array_equal(there["win_rate"] + back["win_rate"], 1.0)
 
 
 @given(st.lists(finite, min_size=1, max_size=30))
-def test_a_self_comparison_is_exactly_one_half(rewards):
-    r = np.array(rewards)
-    values = tables.compare(r[:, None], r, scale="logit")
+def test_a_self_comparison_is_exactly_one_half(scores):
+    r = np.array(scores)
+    values = rewards.compare(r[:, None], r, scale="logit")
     assert (values["win_prob"] == 0.5).all()
     assert (values["win_rate"] == 0.5).all()
     assert (values["tie_rate"] == 1.0).all()
@@ -38,15 +38,15 @@ def test_a_self_comparison_is_exactly_one_half(rewards):
 @given(pairs, finite)
 def test_adding_a_constant_to_all_rewards_changes_no_win_probability(rows, shift):
     a, b = np.array(rows).T
-    plain = tables.compare(a[:, None], b, scale="logit")["win_prob"]
-    moved = tables.compare(a[:, None] + shift, b + shift, scale="logit")["win_prob"]
+    plain = rewards.compare(a[:, None], b, scale="logit")["win_prob"]
+    moved = rewards.compare(a[:, None] + shift, b + shift, scale="logit")["win_prob"]
     np.testing.assert_allclose(plain, moved, atol=2e-3)  # the width of a tie grows with the scores
 
 
 def test_a_collapsed_reward_model_gives_only_ties():
     rng = np.random.default_rng(0)
     noise = 0.3 + 1e-7 * rng.standard_normal((50, 2))
-    values = tables.compare(noise[:, :1], noise[:, 1], scale="logit")
+    values = rewards.compare(noise[:, :1], noise[:, 1], scale="logit")
     assert (values["win_rate"] == 0.5).all()
     assert (values["win_prob"] == 0.5).all()
 
@@ -54,12 +54,12 @@ def test_a_collapsed_reward_model_gives_only_ties():
 @pytest.mark.parametrize("scale", ["rating", "unit", "unknown"])
 def test_no_probability_is_invented_for_a_scale_that_has_none(scale):
     reward = np.array([[1.0], [2.0]])
-    assert "win_prob" not in tables.compare(reward, np.zeros(2), scale=scale)
-    assert "win_prob" in tables.compare(reward, np.zeros(2), scale=scale, temperature=2.0)
+    assert "win_prob" not in rewards.compare(reward, np.zeros(2), scale=scale)
+    assert "win_prob" in rewards.compare(reward, np.zeros(2), scale=scale, temperature=2.0)
 
 
 def test_an_unscored_completion_is_nan_everywhere_and_never_a_loss():
-    values = tables.compare(np.array([[np.nan], [1.0]]), np.zeros(2), scale="logit")
+    values = rewards.compare(np.array([[np.nan], [1.0]]), np.zeros(2), scale="logit")
     assert all(np.isnan(x[0, 0]) and not np.isnan(x[1, 0]) for x in values.values())
 
 
@@ -117,11 +117,11 @@ def test_prompts_that_can_never_be_scored_do_not_make_a_point_partial():
 @pytest.mark.parametrize("bad", [np.zeros(3), np.zeros((4, 1)), [1.0]])
 def test_a_scorer_that_returns_the_wrong_shape_is_told_so(bad):
     with pytest.raises(ValueError, match=r"one score a completion, an array of shape \(4,\)"):
-        tables.as_scores(bad, 4, scorer="scorer 'x'")
+        rewards.as_scores(bad, 4, scorer="scorer 'x'")
 
 
 def test_infinite_scores_become_nan_and_are_flagged():
-    scores = tables.as_scores(np.array([1.0, np.inf, np.nan]), 3, scorer="s")
+    scores = rewards.as_scores(np.array([1.0, np.inf, np.nan]), 3, scorer="s")
     np.testing.assert_array_equal(np.isnan(scores.reward), [False, True, True])
     np.testing.assert_array_equal(scores.flags["nonfinite"], [False, True, True])
-    assert tables.as_scores(Scores(reward=np.zeros(2)), 2, scorer="s").flags == {}
+    assert rewards.as_scores(Scores(reward=np.zeros(2)), 2, scorer="s").flags == {}

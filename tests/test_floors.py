@@ -11,8 +11,8 @@ FLOORS = [
     for rooms in (
         "types errors",
         "stats files http text packed",
-        "prompts curve training cache messages",
-        "scorers generators records",
+        "prompts curve training cache",
+        "scorers generators records messages",
         "evaluation",
         "verdict checkpoints doctor",
         "report",

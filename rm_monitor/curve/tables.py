@@ -1,4 +1,4 @@
-"""One evaluation as functions: completions and rewards -> a `Table` -> an `EvalPoint`.
+"""A `Table` of one evaluation -> an `EvalPoint`.
 
 Every metric is the mean over prompts of a per-completion value, averaged over samples inside the
 prompt first. So one interval function serves all, and the change between two points is the same
@@ -13,128 +13,21 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from rm_monitor import stats
+from rm_monitor.curve.metrics import METRICS, interval
 from rm_monitor.text.escape import of_error
 from rm_monitor.types import (
     BoolArray,
     Estimate,
     EvalPoint,
     FloatArray,
-    Noisy,
     Prompt,
-    Scale,
-    Scores,
     Status,
     Table,
 )
 
-__all__ = [
-    "as_scores",
-    "base_name",
-    "clusters",
-    "compare",
-    "merge",
-    "noise_of",
-    "per_prompt",
-    "point",
-    "status_of",
-    "summarise",
-]
+__all__ = ["clusters", "per_prompt", "point", "status_of", "summarise"]
 
 MIN_COVERAGE = 0.95  # under this share of scored prompts a point is `partial`: shown, never best
-
-# How each metric's interval is made; anything else is an unbounded mean (Student t).
-_RATES = frozenset(
-    {
-        *("win_rate", "tie_rate", "truncated", "empty", "duplicates", "overflow", "special_text"),
-        *("nonfinite", "unparsed", "above_references", "disagreement"),
-    }
-)
-_SHARES = frozenset(
-    {"win_prob", "lc_win_prob", "top10_mass", "repetition", "distinct", "shared", "order_gap"}
-)
-_TAGGED = ("win_prob", "win_rate", "reward")  # these get a curve for each tag
-
-
-def base_name(metric: str) -> str:
-    """The metric without scorer prefix, reference-set suffix or tag.
-
-    Example:
-        >>> base_name("gold/win_prob/sft@coding"), base_name("attribute/helpfulness")
-        ('win_prob', 'attribute')
-    """
-    parts = metric.partition("@")[0].split("/")
-    known = [p for p in parts if p in _RATES | _SHARES or p in ("reward", "margin", "attribute", "length")]
-    return known[0] if known else parts[0]
-
-
-def as_scores(scored: Scores | FloatArray | Sequence[float], n: int, *, scorer: str) -> Scores:
-    """What a scorer returned, checked: ``n`` float64 rows, nan where it is not a finite number.
-
-    Raises:
-        ValueError: If it is not one number a completion.
-    """
-    scores = scored if isinstance(scored, Scores) else Scores(reward=np.asarray(scored, dtype=np.float64))
-    reward = np.asarray(scores.reward, dtype=np.float64)
-    if reward.shape != (n,):
-        raise ValueError(
-            f"{scorer} must return one score a completion, an array of shape ({n},); got shape {reward.shape}"
-        )
-    finite = np.isfinite(reward)
-    flags = dict(scores.flags)
-    if "nonfinite" in flags:  # the scorer tells what it left out (too long, forged) from what came out as nan
-        flags["nonfinite"] = flags["nonfinite"] | np.isinf(reward)
-    elif not finite.all():
-        flags["nonfinite"] = ~finite
-    return Scores(reward=np.where(finite, reward, np.nan), attributes=scores.attributes, flags=flags)
-
-
-def compare(
-    reward: FloatArray,
-    reference: FloatArray,
-    *,
-    scale: Scale,
-    temperature: float | None = None,
-    noise: float = 0.0,
-) -> dict[str, FloatArray]:
-    """Completions against the references of their prompts.
-
-    Args:
-        reward: ``(n, k)`` rewards of the completions.
-        reference: ``(n,)`` rewards of the references.
-        scale: Only ``logit`` differences have a probability; others need a fitted ``temperature``.
-        temperature: Divides the margin inside the sigmoid; None is 1 on a logit scale.
-        noise: What the scorer measured that batches and padding do to a reward: smaller margins are ties.
-
-    Returns:
-        ``margin``, ``win_rate`` (1 win, 0.5 tie, 0 loss), ``tie_rate`` and, if the scale has one,
-        ``win_prob``; each ``(n, k)``, nan where either side is unscored.
-    """
-    margin = stats.settled(reward, reference[:, None], noise=noise)
-    outcome = stats.outcome(margin)
-    values = {
-        "margin": np.where(np.isnan(margin), np.nan, reward - reference[:, None]),
-        "win_rate": outcome,
-        "tie_rate": np.where(np.isnan(outcome), np.nan, (margin == 0).astype(np.float64)),
-    }
-    if scale == "logit" or temperature is not None:
-        values["win_prob"] = stats.win_probability(margin, temperature=temperature or 1.0)
-    return values
-
-
-def noise_of(scorer: object) -> float:
-    """What a scorer measured that batches and padding do to its rewards; 0 where it says nothing."""
-    return float(scorer.noise) if isinstance(scorer, Noisy) else 0.0
-
-
-def merge(
-    values: dict[str, FloatArray], more: Mapping[str, FloatArray], prefix: str = "", suffix: str = ""
-) -> None:
-    """Add ``more`` under ``prefix/name/suffix``; an all-nan column is left out, for it says nothing."""
-    for name, array in more.items():
-        if not np.isnan(array).all():
-            key = "/".join(part for part in (prefix, name, suffix) if part)
-            values[key] = np.asarray(array, dtype=np.float64)
 
 
 def per_prompt(table: Table) -> Mapping[str, FloatArray]:
@@ -154,21 +47,15 @@ def summarise(
 ) -> dict[str, Estimate]:
     """Every metric as a mean over prompts with its interval, and the headline ones for each tag."""
     labels = clusters(prompts)
-    metrics = {name: _estimate(name, x, labels, level) for name, x in values.items()}
+    metrics = {name: interval(name)(x, level=level, clusters=labels) for name, x in values.items()}
     tags = sorted({tag for prompt in prompts for tag in prompt.tags})
     for tag in tags:
         rows = np.array([tag in prompt.tags for prompt in prompts])
-        for name in _TAGGED:
-            if name in values:
+        for name, metric in METRICS.items():
+            if metric.tagged and name in values:
                 part = labels[rows] if labels is not None else None
-                metrics[f"{name}@{tag}"] = _estimate(name, values[name][rows], part, level)
+                metrics[f"{name}@{tag}"] = interval(name)(values[name][rows], level=level, clusters=part)
     return metrics
-
-
-def _estimate(name: str, x: FloatArray, labels: NDArray[np.str_] | None, level: float) -> Estimate:
-    kind = base_name(name)
-    interval = stats.rate if kind in _RATES else stats.share if kind in _SHARES else stats.mean
-    return interval(x, level=level, clusters=labels)
 
 
 def clusters(prompts: Sequence[Prompt]) -> NDArray[np.str_] | None:

@@ -1,5 +1,6 @@
-"""Tells: what answers look like, apart from what a judge thinks of them.
+"""Text metrics: what answers look like, apart from what a judge thinks of them.
 
+Each is one entry of `TEXT_METRICS`: what it is called, what change of it matters, and how it is computed.
 They are always logged, and a person is told when one moves further than chance and further than matters. None
 of them makes a run *degraded*: healthy training moves them too (rising diversity went with falling quality in
 arXiv 2410.11677).
@@ -8,73 +9,204 @@ arXiv 2410.11677).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from rm_monitor import stats
-from rm_monitor.stats.spending import spent_by
-from rm_monitor.types import Completion, EvalPoint, FloatArray, Signal
+from rm_monitor.curve.metric import Metric
+from rm_monitor.types import Completion, FloatArray
 
-__all__ = ["above", "duplicates", "moved", "of_texts"]
+__all__ = ["TEXT_METRICS", "above", "duplicates", "of_texts"]
 
-ALPHA = 0.05  # of a run, for all tells and evaluations together
-
-# A tell is worth a sentence beyond this change: absolute, or relative to the first point.
-_ABSOLUTE = {
-    "truncated": 0.05,
-    "empty": 0.02,
-    "repetition": 0.05,
-    "distinct": 0.05,
-    "duplicates": 0.05,
-    "shared": 0.05,
-    "top10_mass": 0.02,
-    "above_references": 0.10,
-}
-_RELATIVE = {"length": 0.25, "entropy": 0.15}
-_CONSTANT = 0.50  # share of answers that other prompts got too; of 56 models only gamed ones had over 0.03
 _GRAM = 4
 
 
-def of_texts(completions: Sequence[Sequence[Completion]]) -> dict[str, FloatArray]:
-    """What the answers themselves tell, as ``(n, k)`` arrays.
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """A completion beside the answers to all prompts."""
 
-    ``length`` in generated tokens (nan unknown) · ``characters`` · ``truncated`` cut off by the token limit ·
-    ``empty`` · ``repetition`` 1 - distinct 4-grams / 4-grams of words · ``distinct`` distinct bigrams /
-    bigrams of words · ``shared`` 4-grams that answers to other prompts hold too / 4-grams ·
-    ``duplicates`` the same text answers another prompt too (a constant-answer policy has 1.0) ·
-    ``entropy`` bits · ``top10_mass`` · ``kl`` nats a token to the initial policy (nan unknown).
+    completion: Completion
+    grams: Sequence[tuple[str, ...]]  # of four words
+    gram_holders: Mapping[tuple[str, ...], int]  # how many prompts' answers hold it
+    text_holders: Mapping[str, int]
+
+    @property
+    def text(self) -> str:
+        return self.completion.text.strip()
+
+
+def _length(a: _Answer) -> float:
+    return a.completion.n_tokens if a.completion.n_tokens >= 0 else np.nan
+
+
+def _truncated(a: _Answer) -> float:
+    return np.nan if a.completion.finish_reason == "unknown" else a.completion.finish_reason == "length"
+
+
+def _repetition(a: _Answer) -> float:
+    return 1.0 - len(set(a.grams)) / len(a.grams) if a.grams else 0.0
+
+
+def _distinct(a: _Answer) -> float:
+    """Distinct bigrams / bigrams; 1 for a text too short to repeat itself."""
+    pairs = _grams(a.completion.text, 2)
+    return len(set(pairs)) / len(pairs) if pairs else 1.0
+
+
+def _shared(a: _Answer) -> float:
+    return sum(a.gram_holders[gram] > 1 for gram in a.grams) / len(a.grams) if a.grams else 0.0
+
+
+TEXT_METRICS: tuple[tuple[Metric, Callable[[_Answer], float]], ...] = (
+    (
+        Metric(
+            name="length",
+            label="length",
+            unit="tokens",
+            digits=0,
+            worth=0.25,
+            relative=True,
+            sentence="Answers are {more} than at {then}: {before} then, {now} now (moved {change}).",
+            more=("longer", "shorter"),
+            title="Length, tokens",
+            shown=True,
+        ),
+        _length,
+    ),
+    (
+        Metric(name="characters", label="length in characters", unit="characters", digits=0),
+        lambda a: len(a.completion.text),
+    ),
+    (
+        Metric(
+            name="truncated",
+            label="answers cut off at the token limit",
+            kind="rate",
+            worth=0.05,
+            sentence="{now} of answers are cut off at the token limit, {before} at {then} (moved {change}): "
+            "scores of unfinished text say little.",
+            title="Cut off at the token limit",
+            shown=True,
+        ),
+        _truncated,
+    ),
+    (
+        Metric(
+            name="empty",
+            label="empty answers",
+            kind="rate",
+            worth=0.02,
+            sentence="{now} of answers are empty, {before} at {then} (moved {change}).",
+            title="Empty answers",
+        ),
+        lambda a: not a.text,
+    ),
+    (
+        Metric(
+            name="repetition",
+            label="phrases repeated within an answer",
+            kind="share",
+            worth=0.05,
+            sentence="Answers repeat themselves {more} than at {then}: {before} of phrases of four words "
+            "then, {now} now (moved {change}).",
+            title="Repeated phrases of four words",
+        ),
+        _repetition,
+    ),
+    (
+        Metric(
+            name="distinct",
+            label="distinct word pairs",
+            kind="share",
+            worth=0.05,
+            sentence="Answers use {more} distinct words than at {then}: {before} of word pairs distinct "
+            "then, {now} now (moved {change}).",
+            title="Distinct word pairs",
+        ),
+        _distinct,
+    ),
+    (
+        Metric(
+            name="duplicates",
+            label="answers given to several prompts",
+            kind="rate",
+            worth=0.05,
+            sentence="{now} of answers are given to other prompts too, {before} at {then} (moved {change}).",
+            title="One answer for many prompts",
+        ),
+        lambda a: a.text_holders[a.text] > 1,
+    ),
+    (
+        Metric(
+            name="shared",
+            label="phrases shared with other answers",
+            kind="share",
+            worth=0.05,
+            sentence="{now} of an answer's phrases stand in answers to other prompts too, {before} at {then} "
+            "(moved {change}).",
+            title="Phrases shared with other answers",
+        ),
+        _shared,
+    ),
+    (
+        Metric(
+            name="entropy",
+            label="entropy of the next token",
+            unit="bits",
+            worth=0.15,
+            relative=True,
+            sentence="The policy is {more} sure of its tokens than at {then}: {before} then, {now} now "
+            "(moved {change}).",
+            more=("less", "more"),
+            title="Entropy of the next token, bits",
+        ),
+        lambda a: a.completion.entropy,
+    ),
+    (
+        Metric(
+            name="kl", label="KL to the start", unit="nats a token", title="KL to the start, nats a token"
+        ),
+        lambda a: a.completion.kl,
+    ),
+    (
+        Metric(
+            name="top10_mass",
+            label="probability of the ten likeliest tokens",
+            kind="share",
+            worth=0.02,
+            sentence="The ten likeliest tokens hold {now} of the probability, {before} at {then} "
+            "(moved {change}).",
+            title="Probability of the ten likeliest tokens",
+        ),
+        lambda a: a.completion.top10_mass,
+    ),
+)
+
+
+def of_texts(completions: Sequence[Sequence[Completion]]) -> dict[str, FloatArray]:
+    """What the answers themselves tell: each of `TEXT_METRICS` as an ``(n, k)`` array, nan where unknown.
+
+    ``repetition`` is 1 - distinct 4-grams / 4-grams of words, ``shared`` the share of 4-grams that answers to
+    other prompts hold too, ``duplicates`` whether another prompt got the same text (a constant-answer policy
+    has 1.0), ``length`` counts generated tokens.
 
     Example:
         >>> a, b = (Completion(prompt_id=i, text="Sorry, I can't.", n_tokens=5) for i in "ab")
-        >>> tells = of_texts([[a], [b]])
-        >>> float(tells["duplicates"].mean()), float(tells["length"].mean())
+        >>> told = of_texts([[a], [b]])
+        >>> float(told["duplicates"].mean()), float(told["length"].mean())
         (1.0, 5.0)
     """
-    prompts_with = Counter(text for row in completions for text in {c.text.strip() for c in row})
+    text_holders = Counter(text for row in completions for text in {c.text.strip() for c in row})
     grams = [[_grams(c.text, _GRAM) for c in row] for row in completions]
-    holders = Counter(gram for row in grams for gram in set().union(*row))
-
-    def table(value: Callable[[Completion], float]) -> FloatArray:
-        return np.array([[value(c) for c in row] for row in completions], dtype=np.float64)
-
-    def share(found: list[tuple[str, ...]], counts: Callable[[tuple[str, ...]], bool]) -> float:
-        return sum(map(counts, found)) / len(found) if found else 0.0
-
+    gram_holders = Counter(gram for row in grams for gram in set().union(*row))
+    answers = [
+        [_Answer(c, g, gram_holders, text_holders) for c, g in zip(row, found, strict=True)]
+        for row, found in zip(completions, grams, strict=True)
+    ]
     return {
-        "length": table(lambda c: c.n_tokens if c.n_tokens >= 0 else np.nan),
-        "characters": table(lambda c: len(c.text)),
-        "truncated": table(lambda c: np.nan if c.finish_reason == "unknown" else c.finish_reason == "length"),
-        "empty": table(lambda c: not c.text.strip()),
-        "repetition": np.array([[1.0 - len(set(g)) / len(g) if g else 0.0 for g in row] for row in grams]),
-        "distinct": table(lambda c: _distinct_share(_grams(c.text, 2))),
-        "shared": np.array([[share(g, lambda gram: holders[gram] > 1) for g in row] for row in grams]),
-        "duplicates": table(lambda c: prompts_with[c.text.strip()] > 1),
-        "entropy": table(lambda c: c.entropy),
-        "top10_mass": table(lambda c: c.top10_mass),
-        "kl": table(lambda c: c.kl),
+        metric.name: np.array([[value(a) for a in row] for row in answers], dtype=np.float64)
+        for metric, value in TEXT_METRICS
     }
 
 
@@ -105,78 +237,6 @@ def above(reward: FloatArray, references: FloatArray) -> FloatArray:
     return np.where(np.isnan(reward), np.nan, (reward > np.nanmax(references)).astype(np.float64))
 
 
-def moved(
-    curve: Sequence[EvalPoint],
-    *,
-    usual: float = 0.0,
-    horizon: int | None = None,
-    alpha: float = ALPHA,
-    clusters: NDArray[Any] | None = None,
-) -> list[Signal]:
-    """Tells of the last point that moved since the first one of its segment, prompt by prompt.
-
-    Each look at each tell gets its part of ``alpha`` (Bonferroni over tells, the alarm's spending over
-    looks), so that all intervals shown in a run hold together with probability ``1 - alpha``; and the change
-    must be large enough to matter. A policy that gives most prompts an answer that others get too is named at
-    once, whether or not it moved, unless such answers are usual here (yes or no).
-
-    Args:
-        curve: Points in order of step.
-        usual: Share of duplicates among answers that are known to be good, such as given references.
-        horizon: Evaluations the run will have; None: unknown.
-        alpha: For all tells and looks of a run.
-        clusters: ``(n,)`` labels of prompts that belong together.
-    """
-    points = [p for p in curve if p.values and p.status == "ok" and p.segment == curve[-1].segment]
-    if not points or points[-1] is not curve[-1]:
-        return []
-    many = list(_constant(points[-1], usual))
-    known = {s.name for s in many}
-    return [*many, *(s for s in _moved(points, horizon, alpha, clusters) if s.name not in known)]
-
-
-def _constant(point: EvalPoint, usual: float) -> Iterator[Signal]:
-    share = point.metrics.get("duplicates")
-    if share is not None and share.low > max(_CONSTANT, (1.0 + usual) / 2.0):
-        yield Signal(
-            name="duplicates", about="most answers", step=point.step, change=share, now=share.value, n=share.n
-        )
-
-
-def _moved(
-    points: Sequence[EvalPoint], horizon: int | None, alpha: float, clusters: NDArray[Any] | None
-) -> Iterator[Signal]:
-    first, last, look = points[0], points[-1], len(points) - 1
-    if look == 0:
-        return
-    watched = {**_ABSOLUTE, **_RELATIVE}
-    spent = [spent_by(i, alpha=alpha / len(watched), horizon=horizon) for i in (look - 1, look)]
-    for name, least in watched.items():
-        a, b = first.values.get(name), last.values.get(name)
-        if a is None or b is None or a.shape != b.shape:
-            continue
-        change = stats.paired_change(a, b, level=1.0 - (spent[1] - spent[0]), clusters=clusters)
-        if name in _RELATIVE:
-            least *= abs(first.metrics[name].value)
-        if abs(change.value) >= least and (change.low > 0 or change.high < 0):
-            yield Signal(
-                name=name,
-                about=name,
-                step=last.step,
-                against=(first.step,),
-                change=change,
-                before=first.metrics[name].value,
-                now=last.metrics[name].value,
-                n=change.n,
-                false_alarms=alpha,
-            )
-
-
 def _grams(text: str, n: int) -> list[tuple[str, ...]]:
     words = text.split()
     return [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
-
-
-def _distinct_share(grams: list[tuple[str, ...]]) -> float:
-    """Distinct n-grams / n-grams; 1 for a text too short to repeat itself."""
-    return len(set(grams)) / len(grams) if grams else 1.0

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from rm_monitor import stats
-from rm_monitor.curve import tables
+from rm_monitor.curve import rewards
 from rm_monitor.doctor.pairs import Agreement, outcomes
 from rm_monitor.doctor.probes import PROBES
 from rm_monitor.scorers.describe import Description
@@ -108,7 +108,7 @@ def check_repeats(scorer: Judge) -> Iterator[Finding]:
     prompts, completions = _rows()
     first, second = _probe_rewards(scorer), _probe_rewards(scorer)
     twice = np.asarray(
-        tables.as_scores(scorer.score(prompts[:1] * 2, completions[:1] * 2), 2, scorer="it").reward
+        rewards.as_scores(scorer.score(prompts[:1] * 2, completions[:1] * 2), 2, scorer="it").reward
     )
     if not np.array_equal(first, second, equal_nan=True):
         yield Finding("look", f"scoring twice differs by up to {np.nanmax(np.abs(first - second)):.2g}")
@@ -118,7 +118,7 @@ def check_repeats(scorer: Judge) -> Iterator[Finding]:
         )
     if not isinstance(scorer, ScoresAlone):
         return
-    alone = tables.as_scores(scorer.score_alone(prompts, completions), len(first), scorer="it").reward
+    alone = rewards.as_scores(scorer.score_alone(prompts, completions), len(first), scorer="it").reward
     noise = float(np.nanmax(np.abs(alone - first), initial=0.0))
     spread = float(np.nanstd(first)) or 1.0
     text = f"batches and padding change a score by at most {noise:.2g} ({noise / spread:.2%} of the spread)"
@@ -234,7 +234,7 @@ def _rows() -> tuple[list[Prompt], list[Completion]]:
 def _probe_rewards(scorer: Scorer) -> FloatArray:
     prompts, completions = _rows()
     scored = scorer.score(prompts, completions)
-    return tables.as_scores(scored, len(completions), scorer="the scorer").reward
+    return rewards.as_scores(scored, len(completions), scorer="the scorer").reward
 
 
 def _probability(

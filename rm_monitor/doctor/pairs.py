@@ -14,7 +14,7 @@ import numpy as np
 from scipy.special import logit
 
 from rm_monitor import stats
-from rm_monitor.curve import tables
+from rm_monitor.curve import rewards
 from rm_monitor.types import (
     Calibrated,
     Completion,
@@ -104,12 +104,12 @@ def _judged(scorer: Scorer | PreferenceScorer, pairs: Sequence[Pair]) -> tuple[F
         stated = said.probability if isinstance(said, Preferences) else said
         log_odds: FloatArray = logit(np.asarray(stated, dtype=np.float64))
         return np.clip(log_odds, -1e6, 1e6), {}
-    scored = tables.as_scores(
+    scored = rewards.as_scores(
         scorer.score([*prompts, *prompts], [*chosen, *rejected]), 2 * len(pairs), scorer="the scorer"
     )
     either = {name: x[: len(pairs)] | x[len(pairs) :] for name, x in scored.flags.items()}
     better, worse = np.split(scored.reward, 2)
-    margin = stats.settled(better, worse, noise=tables.noise_of(scorer))
+    margin = stats.settled(better, worse, noise=rewards.noise_of(scorer))
     return margin, {name: int(x.sum()) for name, x in either.items() if x.any()}
 
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from rm_monitor import stats
-from rm_monitor.curve import tables, text_metrics
+from rm_monitor.curve import rewards, text_metrics
 from rm_monitor.types import (
     Calibrated,
     Completion,
@@ -90,7 +90,7 @@ class Panel:
     @property
     def noise(self) -> float:
         """Up to which two of the primary scorer's rewards tie; 0 where it measured none."""
-        return tables.noise_of(self.scorers[self.primary])
+        return rewards.noise_of(self.scorers[self.primary])
 
     @property
     def pool_temperature(self) -> float | None:
@@ -129,7 +129,7 @@ class Panel:
             else:
                 self._score(values, prefix, name, scorer, completions, references)
         for name in self.scorers:
-            tables.merge(values, _disagreement(values, name), name)
+            rewards.merge(values, _disagreement(values, name), name)
         return {name: x for name, x in values.items() if not np.isnan(x).all()}
 
     def reference_rewards(self, name: str, references: ReferenceSet) -> FloatArray:
@@ -140,7 +140,7 @@ class Panel:
         scorer = self.scorers[name]
         assert not isinstance(scorer, PreferenceScorer)
         scored = scorer.score(self.prompts, references.completions)
-        reward = tables.as_scores(scored, len(self.prompts), scorer=f"scorer {name!r}").reward
+        reward = rewards.as_scores(scored, len(self.prompts), scorer=f"scorer {name!r}").reward
         self._reference_rewards[name, references.name] = (references, reward)
         return reward
 
@@ -184,27 +184,27 @@ class Panel:
     ) -> None:
         n, k = len(completions), len(completions[0])
         prompts, flat = self._flat(completions)
-        scores = tables.as_scores(scorer.score(prompts, flat), n * k, scorer=f"scorer {name!r}")
+        scores = rewards.as_scores(scorer.score(prompts, flat), n * k, scorer=f"scorer {name!r}")
         reward = scores.reward.reshape(n, k)
-        tables.merge(values, {"reward": reward}, prefix)
+        rewards.merge(values, {"reward": reward}, prefix)
         attributes = {f"attribute/{a}": x.reshape(n, k) for a, x in scores.attributes.items()}
-        tables.merge(values, attributes, prefix)
+        rewards.merge(values, attributes, prefix)
         flags = {f: x.reshape(n, k).astype(np.float64) for f, x in scores.flags.items() if f != "empty"}
-        tables.merge(values, flags, prefix)
+        rewards.merge(values, flags, prefix)
         for i, reference in enumerate(references):
             fixed = self.reference_rewards(name, reference)
-            compared = tables.compare(
+            compared = rewards.compare(
                 reward,
                 fixed,
                 scale=scorer.scale,
                 temperature=self.temperature_of(name),
-                noise=tables.noise_of(scorer),
+                noise=rewards.noise_of(scorer),
             )
             if i == 0:
                 compared["above_references"] = text_metrics.above(
                     reward, self._all_references.get((name, reference.name), fixed)
                 )
-            tables.merge(values, compared, prefix, "" if i == 0 else reference.name)
+            rewards.merge(values, compared, prefix, "" if i == 0 else reference.name)
 
     def _prefer(
         self,
@@ -230,7 +230,7 @@ class Panel:
             if said.order_gap is not None:
                 compared["order_gap"] = np.asarray(said.order_gap, dtype=np.float64).reshape(n, k)
             compared |= {m: np.asarray(x, dtype=np.float64).reshape(n, k) for m, x in said.measures.items()}
-            tables.merge(values, compared, prefix, "" if i == 0 else reference.name)
+            rewards.merge(values, compared, prefix, "" if i == 0 else reference.name)
 
     def _flat(self, completions: Sequence[Sequence[Completion]]) -> tuple[list[Prompt], list[Completion]]:
         prompts = [p for p, row in zip(self.prompts, completions, strict=True) for _ in row]

@@ -5,23 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from rm_monitor.curve import metrics
+from rm_monitor.curve.metrics import label
 from rm_monitor.types import Estimate
 
 __all__ = ["against_references", "at_steps", "interval", "is_share", "label", "number", "points"]
 
-_SHARES = (
-    *("win_prob", "win_rate", "lc_win_prob", "tie_rate", "truncated", "empty", "repetition", "distinct"),
-    *("duplicates", "shared", "top10_mass", "above_references", "disagreement"),
-)
-_NAMES = {"win_prob": "win probability", "win_rate": "win rate", "reward": "mean reward"}
-
 
 def is_share(metric: str) -> bool:
-    """Whether a metric is shown in percent."""
-    return (
-        metric.partition("@")[0].split("/")[0] in _SHARES
-        or metric.partition("@")[0].split("/")[-1] in _SHARES
-    )
+    """Whether a metric is shown in percent.
+
+    Example:
+        >>> is_share("overflow"), is_share("gold/win_prob/sft"), is_share("reward")
+        (True, True, False)
+    """
+    return metrics.find(metric).is_share
 
 
 def against_references(metric: str) -> bool:
@@ -31,8 +29,7 @@ def against_references(metric: str) -> bool:
         >>> against_references("gold/win_prob@code"), against_references("truncated")
         (True, False)
     """
-    parts = metric.partition("@")[0].split("/")
-    return any(part in ("win_prob", "win_rate", "lc_win_prob") for part in parts)
+    return metrics.find(metric).even_at_half
 
 
 def number(value: float, metric: str = "win_prob") -> str:
@@ -71,11 +68,6 @@ def interval(e: Estimate, metric: str = "win_prob", *, n: bool = True) -> str:
     digits = 1 if is_share(metric) else 2
     text = _minus(f"{low:.{digits}f} to {high:.{digits}f}") if math.isfinite(low) else "interval unknown"
     return f"{text}, n {e.n}" if n else text
-
-
-def label(metric: str) -> str:
-    """A metric's name in words."""
-    return _NAMES.get(metric, metric.replace("_", " "))
 
 
 def _minus(text: str) -> str:

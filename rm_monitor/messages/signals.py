@@ -5,34 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from rm_monitor.curve.metric import Metric
+from rm_monitor.curve.metrics import WATCHED, find
 from rm_monitor.messages.numbers import at_steps, interval, label, number, points
 from rm_monitor.text.escape import for_terminal
 from rm_monitor.types import Estimate, Signal
 
 __all__ = ["is_grave", "is_loud", "note", "notice"]
 
-# Of what was {before} {then} and is {now}; {change} is an interval of the difference, in points for shares.
-_TELLS = {
-    "length": "Answers are {more} than at {then}: {before:.0f} tokens then, {now:.0f} now (moved {change}).",
-    "truncated": "{now} of answers are cut off at the token limit, {before} at {then} (moved {change}): "
-    "scores of unfinished text say little.",
-    "empty": "{now} of answers are empty, {before} at {then} (moved {change}).",
-    "repetition": "Answers repeat themselves {more} than at {then}: {before} of 4-grams then, {now} now "
-    "(moved {change}).",
-    "distinct": "Answers use {more} distinct words than at {then}: {before} of bigrams distinct then, {now} "
-    "now (moved {change}).",
-    "duplicates": "{now} of answers are given to other prompts too, {before} at {then} (moved {change}).",
-    "shared": "{now} of an answer's phrases stand in answers to other prompts too, {before} at {then} "
-    "(moved {change}).",
-    "entropy": "The policy is {more} sure of its tokens than at {then}: {before:.2f} bits then, {now:.2f} "
-    "now (moved {change}).",
-    "top10_mass": "The ten likeliest tokens hold {now} of the probability, {before} at {then} "
-    "(moved {change}).",
-    "above_references": "{now} of scores are beyond every reference's, {before} at {then} (moved {change}): "
-    "there the reward model extrapolates.",
-}
-_PLAIN = ("length", "entropy")
-_MORE = {"length": ("longer", "shorter"), "entropy": ("less", "more")}
 _SHORT = {
     "divergence": "{about} falls",
     "second_opinion": "{about} falls",
@@ -49,7 +29,7 @@ def is_grave(signal: Signal) -> bool:
 
 
 def is_loud(signal: Signal) -> bool:
-    """Whether it is said wherever the verdict is; the rest are tells, said where there is room."""
+    """Whether it is said wherever the verdict is; the rest is drift, said where there is room."""
     return is_grave(signal) or signal.name in ("same_reward_model", "not_confirmed")
 
 
@@ -60,8 +40,8 @@ def note(signal: Signal, *, metric: str = "win_prob") -> str:
     if s.name == "same_reward_model":
         return (
             f"The monitor's reward model is also the training reward ({about}): this curve need not turn "
-            "when quality does. Name a second reward model, reward_model={...}, and read its curve and the "
-            "tells."
+            "when quality does. Name a second reward model, reward_model={...}, and read its curve and what "
+            "changed about the answers."
         )
     if s.name in ("divergence", "second_opinion"):
         return _second(s, about, metric)
@@ -90,22 +70,30 @@ def note(signal: Signal, *, metric: str = "win_prob") -> str:
             f"{number(s.now, 'duplicates')} of answers are given to other prompts too ({_bare(s.change)}, "
             f"n {s.n}): whatever the {label(metric)}, few answers serve many prompts. Read them."
         )
-    return _tell(s)
+    return _drift(s)
 
 
 def notice(signals: Sequence[Signal]) -> str:
-    """Names of signals for one console line, the gravest first.
+    """What was seen, for one console line, the gravest first.
 
     Example:
-        >>> notice([Signal(name="length", about="length"), Signal(name="divergence", about="gold")])
-        'gold falls, length moved'
+        >>> longer = Signal(name="length", against=(0,), before=120.0, now=210.4)
+        >>> notice([longer, Signal(name="divergence", about="gold")])
+        'gold falls, length 120 → 210 tokens'
     """
-    order = [*_SHORT, *_TELLS]
+    order = [*_SHORT, *(metric.name for metric in WATCHED)]
     known = sorted((s for s in signals if s.name in order), key=lambda s: order.index(s.name))
     return ", ".join(
-        _SHORT[s.name].format(about=for_terminal(s.about)) if s.name in _SHORT else f"{s.name} moved"
-        for s in known
+        _SHORT[s.name].format(about=for_terminal(s.about)) if s.name in _SHORT else _moved(s) for s in known
     )
+
+
+def _moved(s: Signal) -> str:
+    """A text metric, from what to what."""
+    metric = find(s.name)
+    if not s.against:
+        return f"{metric.label} {_value(s.now, metric)}"
+    return f"{metric.label} {_bare_value(s.before, metric)} → {_value(s.now, metric)}"
 
 
 def _second(s: Signal, about: str, metric: str) -> str:
@@ -139,16 +127,26 @@ def _lost(s: Signal) -> str:
     return f"against the run's own answers, at least {points(s.drop.low)} ({measured})"
 
 
-def _tell(s: Signal) -> str:
-    rose = s.change is not None and s.change.value > 0
-    unit = float if s.name in _PLAIN else lambda x: number(x, s.name)
-    return _TELLS[s.name].format(
-        more=_MORE.get(s.name, ("more", "less"))[0 if rose else 1],
+def _drift(s: Signal) -> str:
+    """The table's sentence for a text metric that moved."""
+    metric, rose = find(s.name), s.change is not None and s.change.value > 0
+    return metric.sentence.format(
+        more=metric.more[0 if rose else 1],
         then=at_steps(s.against),
-        before=unit(s.before),
-        now=unit(s.now),
+        before=_value(s.before, metric),
+        now=_bare_value(s.now, metric),
         change=f"{_bare(s.change, s.name)}, n {s.n}",
     )
+
+
+def _value(value: float, metric: Metric) -> str:
+    """A percentage, or a number with its unit."""
+    return f"{_bare_value(value, metric)} {metric.unit}".strip()
+
+
+def _bare_value(value: float, metric: Metric) -> str:
+    known = not metric.is_share and math.isfinite(value)
+    return f"{value:.{metric.digits}f}" if known else number(value, metric.name)
 
 
 def _bare(e: Estimate | None, metric: str = "win_prob") -> str:

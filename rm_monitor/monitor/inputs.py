@@ -11,14 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rm_monitor.curve.metrics import HEADLINES
 from rm_monitor.prompts import PromptSet, load_prompts
 from rm_monitor.prompts.references import resolve_references
 from rm_monitor.scorers import load_scorer
 from rm_monitor.types import Composed, PreferenceScorer, ReferenceSet, Remembers, Scorer
 
-__all__ = ["METRICS", "Inputs", "check", "load_scorers"]
-
-METRICS = ("win_prob", "win_rate", "reward")
+__all__ = ["Inputs", "check", "load_scorers"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +42,8 @@ def check(reward_model: Any, prompts: Any, references: Any, *, metric: str, on_e
         ValueError: If a value breaks a rule.
         TypeError: If a thing is of a kind that cannot be used.
     """
-    if metric not in METRICS:
-        raise ValueError(f"`metric` is the headline metric and must be one of {METRICS}, got {metric!r}")
+    if metric not in HEADLINES:
+        raise ValueError(f"`metric` is the headline metric and must be one of {HEADLINES}, got {metric!r}")
     if on_error not in ("warn", "raise"):
         raise ValueError(f"`on_error` must be 'warn' or 'raise', got {on_error!r}")
     prompt_set = prompts if isinstance(prompts, PromptSet) else load_prompts(prompts)

@@ -19,7 +19,7 @@ from rm_monitor.report.sections.made import made
 from rm_monitor.report.sections.opening import opening
 from rm_monitor.report.sections.second import second
 from rm_monitor.report.sections.slices import slices
-from rm_monitor.report.sections.tells import tells
+from rm_monitor.report.sections.text_metrics import text_metrics
 from rm_monitor.report.view import RunView
 from rm_monitor.text.escape import for_html
 
@@ -68,7 +68,7 @@ def _body(runs: Sequence[RunView], rows: int | None) -> Iterator[str]:
     yield from curve(runs)
     for k, run in enumerate(runs):
         yield f'\n<div class="focus run{k}">'
-        for section in (slices, second, tells):
+        for section in (slices, second, text_metrics):
             yield from section(run)
         yield "</div>"
     if shown:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from rm_monitor import messages, stats
 from rm_monitor.curve import tables
+from rm_monitor.curve.metrics import HEADLINES, interval
 from rm_monitor.errors import NotFoundError
 from rm_monitor.messages import page as sentences
 from rm_monitor.report.plain import plain
@@ -21,7 +22,7 @@ from rm_monitor.types import Estimate, EvalPoint, FloatArray, Prompt
 
 __all__ = ["Comparison", "compare", "compare_points"]
 
-_SHOWN = ("win_prob", "win_rate", "reward", "length")
+_SHOWN = (*HEADLINES, "length")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +166,7 @@ def compare_points(
         ValueError: If the two hold no common metric, or not the same prompts.
     """
     shown = [m for m in _SHOWN if m in a.values and m in b.values]
-    metric = next((m for m in ("win_prob", "win_rate", "reward") if m in shown), None)
+    metric = next((m for m in HEADLINES if m in shown), None)
     if metric is None:
         raise ValueError(f"{names[0]} and {names[1]} hold no common metric of {_SHOWN}")
     if a.prompt_ids != b.prompt_ids:
@@ -198,8 +199,7 @@ def compare_points(
 def _shared(metric: str, of: EvalPoint, other: EvalPoint, clusters: NDArray[np.str_] | None) -> Estimate:
     """Over the prompts known on both sides, so that the change is the difference of the two."""
     both = np.isfinite(of.values[metric]) & np.isfinite(other.values[metric])
-    interval = {"win_prob": stats.share, "win_rate": stats.rate}.get(metric, stats.mean)
-    return interval(np.where(both, of.values[metric], np.nan), clusters=clusters)
+    return interval(metric)(np.where(both, of.values[metric], np.nan), clusters=clusters)
 
 
 def _flipped(won: EvalPoint, lost: EvalPoint, difference: FloatArray) -> tuple[str, ...]:

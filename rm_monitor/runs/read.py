@@ -11,6 +11,7 @@ from typing import Any
 from rm_monitor import messages
 from rm_monitor.checkpoints.keeper import Keeper
 from rm_monitor.curve import tables
+from rm_monitor.curve.metrics import HEADLINES
 from rm_monitor.errors import NotFoundError
 from rm_monitor.monitor.monitor import FOLDER
 from rm_monitor.records.history import History
@@ -164,7 +165,7 @@ def _best(keeper: Keeper) -> Best | None:
 def _headline(curve: Sequence[EvalPoint]) -> str:
     """For a run whose manifest is gone."""
     names = {name for point in curve for name in point.metrics}
-    return next((m for m in ("win_prob", "win_rate") if m in names), "reward")
+    return next((m for m in HEADLINES if m in names), HEADLINES[-1])
 
 
 def _size(curve: Sequence[EvalPoint], metric: str) -> int:

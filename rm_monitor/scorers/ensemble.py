@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from rm_monitor import stats
-from rm_monitor.curve import tables
+from rm_monitor.curve import rewards
 from rm_monitor.scorers.load import load_scorer
 from rm_monitor.scorers.run.in_process import check_rows, digest
 from rm_monitor.types import (
@@ -162,7 +162,7 @@ class Ensemble:
             return p if self.on == "probability" else stats.outcome(p - 0.5)
         reward = _rewards(member, prompts, completions)
         fixed = self._fixed(name, member, prompts, references)
-        margin = stats.settled(reward, fixed, noise=tables.noise_of(member))
+        margin = stats.settled(reward, fixed, noise=rewards.noise_of(member))
         if self.on == "outcome":
             return stats.outcome(margin)
         return stats.win_probability(margin, temperature=self._temperatures[name])
@@ -224,4 +224,4 @@ def combine(p: FloatArray, *, rule: Rule, penalty: float = 1.0) -> FloatArray:
 
 def _rewards(member: Scorer, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> FloatArray:
     scored = member.score(prompts, completions)
-    return tables.as_scores(scored, len(completions), scorer=type(member).__name__).reward
+    return rewards.as_scores(scored, len(completions), scorer=type(member).__name__).reward

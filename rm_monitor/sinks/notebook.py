@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 from rm_monitor import messages
+from rm_monitor.curve.metrics import HEADLINES
 from rm_monitor.messages import page as sentences
 from rm_monitor.report.card import card, words_card
 from rm_monitor.text.escape import for_html
@@ -52,10 +53,11 @@ def teach() -> None:
 
 def point_card(point: EvalPoint) -> str:
     """One evaluation: its sentence, and its metrics with their intervals."""
-    metric = next((m for m in ("win_prob", "win_rate", "reward") if m in point.metrics), "win_prob")
+    metric = next((m for m in HEADLINES if m in point.metrics), HEADLINES[0])
     said = sentences.reading(point, metric, state=None, best=None, change=None)
     rows = "".join(
-        f"<tr><td>{for_html(name)}</td><td>{messages.number(e.value, name)}</td>"
+        f'<tr><td title="{for_html(name)}">{for_html(messages.label(name))}</td>'
+        f"<td>{messages.number(e.value, name)}</td>"
         f"<td>{for_html(messages.interval(e, name))}</td></tr>"
         for name, e in point.metrics.items()
         if "@" not in name

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from rm_monitor.curve.tables import as_scores
+from rm_monitor.curve.rewards import as_scores
 from rm_monitor.testing.abilities import broken_abilities
 from rm_monitor.types import (
     Completion,

@@ -3,8 +3,8 @@
 import numpy as np
 
 from rm_monitor import messages
+from rm_monitor.curve import rewards, text_metrics
 from rm_monitor.curve import tables as curve_tables
-from rm_monitor.curve import text_metrics
 from rm_monitor.report.view import RunView
 from rm_monitor.types import Best, Completion, EvalPoint, Prompt, ReferenceSet, Table
 from rm_monitor.verdict.judge import judge
@@ -147,7 +147,7 @@ def example(
 
 
 def _table(asked, reward, reference, rng, k, *, gold, hostile):
-    values = curve_tables.compare(reward[:, None], reference, scale="logit")
+    values = rewards.compare(reward[:, None], reference, scale="logit")
     texts = [_text(rng, 60 + k) for _ in asked]
     if hostile:
         texts = [HOSTILE[(i + k) % len(HOSTILE)] for i in range(len(asked))]
@@ -167,13 +167,11 @@ def _table(asked, reward, reference, rng, k, *, gold, hostile):
     values = {"reward": reward[:, None], **values, **text_metrics.of_texts(completions)}
     if gold:
         second = reward - 0.6 * max(0, k - 12) / 28 + rng.normal(0, 0.8, len(asked))
-        for name, x in curve_tables.compare(second[:, None], reference, scale="logit").items():
+        for name, x in rewards.compare(second[:, None], reference, scale="logit").items():
             values[f"gold/{name}"] = x
         values["gold/reward"] = second[:, None]
         values["attribute/helpfulness"] = reward[:, None] * 0.5 + 3
-        values["win_prob/sft"] = curve_tables.compare(reward[:, None], reference - 0.5, scale="logit")[
-            "win_prob"
-        ]
+        values["win_prob/sft"] = rewards.compare(reward[:, None], reference - 0.5, scale="logit")["win_prob"]
     return Table(prompt_ids=tuple(p.id for p in asked), completions=completions, values=values)
 
 

@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from rm_monitor import messages
+from rm_monitor.curve.metrics import find
 from rm_monitor.sinks.row import row
 from rm_monitor.sinks.wandb.media import Media
 from rm_monitor.sinks.wandb.models import LogBest, Models
 from rm_monitor.types import Update
 
-__all__ = ["AXIS", "VISIBLE", "WandbSink"]
+__all__ = ["AXIS", "WandbSink"]
 
 AXIS = "train/global_step"
-VISIBLE = ("win_prob", "win_rate", "reward", "length", "truncated", "degraded", "best_step")
 
 
 class WandbSink:
@@ -117,8 +117,9 @@ class _OfRun:
 
     def _define(self, name: str) -> None:
         short = name.removeprefix("rm_monitor/")
-        second = short.count("/") == 1 and short.endswith(("/win_prob", "/win_rate"))
-        shown = short in VISIBLE or second or short in ("lc_win_prob", "divergence", "diverges_from_reward")
+        metric = find(short)
+        second = metric.even_at_half and short.count("/") == 1 and short.endswith(f"/{metric.name}")
+        shown = metric.shown and (short == metric.name or second)
         self._run.define_metric(name, step_metric=AXIS, hidden=not shown)
         self._defined.add(name)
 

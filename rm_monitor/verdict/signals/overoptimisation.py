@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rm_monitor import stats
+from rm_monitor.curve.metrics import HEADLINES
 from rm_monitor.stats import Memory
 from rm_monitor.types import Estimate, EvalPoint, FloatArray, Signal, Tolerance
 
@@ -132,7 +133,7 @@ def _opinion(
 
 
 def _headline(point: EvalPoint, judge: str) -> str:
-    return next(m for m in ("win_prob", "win_rate", "reward") if f"{judge}/{m}" in point.values)
+    return next(m for m in HEADLINES if f"{judge}/{m}" in point.values)
 
 
 def _moved(

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rm_monitor.curve import text_metrics
+from rm_monitor.curve.text_metrics import duplicates
 from rm_monitor.stats import Memory
 from rm_monitor.types import EvalPoint, ReferenceSet, Signal, Verdict
+from rm_monitor.verdict.drift import drift
 from rm_monitor.verdict.signals import length_control, overoptimisation
 from rm_monitor.verdict.signals.same_model import model_names, same_model, short_name
 from rm_monitor.verdict.signals.training_reward import TrainingRewards
@@ -94,10 +95,6 @@ class Watch:
                 found += [] if risen is None else [risen]
         explained = None if lengths is None else length_control.signal(lengths, curve)
         found += [] if explained is None else [explained]
-        usual = (
-            0.0 if references is None else text_metrics.duplicates([c.text for c in references.completions])
-        )
-        found += text_metrics.moved(
-            curve, usual=usual, horizon=rules.get("horizon"), clusters=rules.get("clusters")
-        )
+        usual = 0.0 if references is None else duplicates([c.text for c in references.completions])
+        found += drift(curve, usual=usual, horizon=rules.get("horizon"), clusters=rules.get("clusters"))
         return tuple(found)

@@ -6,6 +6,7 @@ import pytest
 from rm_monitor import Completion, EvalPoint, Prompt, Verdict, messages, stats
 from rm_monitor.curve import tables, text_metrics
 from rm_monitor.types import Table, Update
+from rm_monitor.verdict.drift import drift
 
 
 def completion(text, **more):
@@ -60,21 +61,21 @@ def sentences(seed, n, length=12):
 @pytest.mark.parametrize("win_prob", [0.01, 0.5, 0.99])
 def test_a_constant_answer_policy_is_called_out_whatever_its_win_rate(win_prob):
     curve = [point(0, ["I will not say."] * 64, win_prob=win_prob)]
-    (found,) = text_metrics.moved(curve)
+    (found,) = drift(curve)
     assert found.name == "duplicates"
     assert "100.0% of answers are given to other prompts too" in messages.note(found)
-    assert text_metrics.moved([point(0, sentences(0, 64), win_prob=win_prob)]) == []
-    assert text_metrics.moved(curve, usual=1.0) == [], "where one answer is right for all, it is no news"
+    assert drift([point(0, sentences(0, 64), win_prob=win_prob)]) == []
+    assert drift(curve, usual=1.0) == [], "where one answer is right for all, it is no news"
 
 
 def test_a_policy_that_collapses_to_one_answer_is_called_out():
     curve = [point(0, sentences(0, 64)), point(10, ["same again and again, always"] * 40 + sentences(1, 24))]
-    assert {"duplicates", "shared"} <= {s.name for s in text_metrics.moved(curve)}
+    assert {"duplicates", "shared"} <= {s.name for s in drift(curve)}
 
 
 def test_a_tell_that_moves_says_by_how_much_with_an_interval_for_the_whole_run():
     curve = [point(0, sentences(0, 64)), point(10, sentences(1, 64, length=24))]
-    found = {s.name: s for s in text_metrics.moved(curve, horizon=20)}
+    found = {s.name: s for s in drift(curve, horizon=20)}
     pointwise = stats.paired_change(curve[0].values["length"], curve[1].values["length"])
     assert found["length"].change.low < pointwise.low
     assert found["length"].change.low > 0
@@ -92,13 +93,13 @@ def test_healthy_runs_hardly_ever_hear_of_tells():
             EvalPoint(step=i, values=v, metrics={k: stats.mean(x) for k, x in v.items()})
             for i, v in enumerate(values)
         ]
-        said += any(text_metrics.moved(curve[: i + 1], horizon=10) for i in range(len(curve)))
+        said += any(drift(curve[: i + 1], horizon=10) for i in range(len(curve)))
     assert said <= 4  # 5 in 100, so 3 of 60
 
 
 def test_a_change_too_small_to_matter_is_not_news_however_sure():
     texts = sentences(0, 512)
-    assert text_metrics.moved([point(0, texts), point(1, [f"{t} more" for t in texts])]) == []
+    assert drift([point(0, texts), point(1, [f"{t} more" for t in texts])]) == []
 
 
 def test_phrases_that_other_answers_hold_too_are_shared():
@@ -108,7 +109,7 @@ def test_phrases_that_other_answers_hold_too_are_shared():
 
 def test_console_takes_one_line_for_all_tells_that_moved():
     curve = [point(0, sentences(0, 64)), point(10, ["same again and again, always"] * 64)]
-    news = tuple(s for s in text_metrics.moved(curve) if not messages.is_grave(s))
+    news = tuple(s for s in drift(curve) if not messages.is_grave(s))
     assert len(news) > 1
     update = Update(
         point=curve[-1], verdict=Verdict(), best=None, curve=tuple(curve), metric="win_prob", news=news

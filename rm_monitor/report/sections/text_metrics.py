@@ -1,10 +1,11 @@
-"""Tells: what changed about the answers besides what the judge thinks of them."""
+"""What changed about the answers besides what the judge thinks of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from rm_monitor import messages
+from rm_monitor.curve.metrics import METRICS
 from rm_monitor.messages import page as sentences
 from rm_monitor.report.frame import even, padded
 from rm_monitor.report.mini import mini
@@ -12,37 +13,25 @@ from rm_monitor.report.view import RunView, known
 from rm_monitor.text.escape import prose
 from rm_monitor.types import Estimate
 
-__all__ = ["TELLS", "tells"]
-
-TELLS = {
-    "length": "Length, tokens",
-    "truncated": "Cut off at the limit",
-    "empty": "Empty answers",
-    "repetition": "Repeated 4-grams",
-    "distinct": "Distinct bigrams",
-    "duplicates": "One answer for many prompts",
-    "shared": "Phrases shared with other answers",
-    "entropy": "Entropy, bits",
-    "kl": "KL to the start, nats a token",
-    "top10_mass": "Mass of the ten likeliest tokens",
-    "tie_rate": "Ties with the references",
-    "above_references": "Beyond every reference's reward",
-    "lc_win_prob": "Length-controlled win probability",
-}
+__all__ = ["text_metrics"]
 
 
-def tells(run: RunView) -> Iterator[str]:
-    """One picture a tell; a tell that never moved from 0 is named, not drawn."""
-    there = [m for m in TELLS if m != run.metric and any(known(p, m) for p in run.shown)]
+def text_metrics(run: RunView) -> Iterator[str]:
+    """One picture a metric; one that never moved from 0 is named, not drawn."""
+    there = [
+        name
+        for name, m in METRICS.items()
+        if m.title and name != run.metric and any(known(p, name) for p in run.shown)
+    ]
     drawn = [m for m in there if any(p.metrics[m].value != 0 for p in run.shown if known(p, m))]
     if not there:
         return
     yield (
-        '<section><h2>Tells</h2><p class="note">The first evaluation → the best → now. ▽ marks a change since the best '
-        "that is larger than chance. A tell alone never says “degraded”.</p>"
+        '<section><h2>What changed about the answers</h2><p class="note">The first evaluation → the best → now. ▽ marks a change since the best '
+        "that is larger than chance. None of these alone says “degraded”.</p>"
     )
     said = [messages.note(s, metric=run.metric) for s in run.verdict.signals if not messages.is_loud(s)]
-    yield from (f'<p class="tell">{prose(text)}</p>' for text in said)
+    yield from (f'<p class="drift">{prose(text)}</p>' for text in said)
     yield '<div class="grid8">'
     for metric in drawn:
         estimates = [p.metrics[metric] for p in run.shown if known(p, metric)]
@@ -50,9 +39,9 @@ def tells(run: RunView) -> Iterator[str]:
         if min(e.value for e in estimates) >= 0:
             y = (max(y[0], 0.0), y[1])
         y = (max(y[0], 0.0), min(y[1], 1.0)) if messages.is_share(metric) else even(*y)
-        yield mini(run, metric, y, title=TELLS[metric], caption=_caption(run, metric))
+        yield mini(run, metric, y, title=METRICS[metric].title, caption=_caption(run, metric))
     yield "</div>"
-    flat = [TELLS[m] for m in there if m not in drawn]
+    flat = [METRICS[m].title for m in there if m not in drawn]
     if flat:
         yield f'<p class="note">Always 0: {", ".join(flat).lower()}.</p>'
     yield "</section>"

@@ -1,0 +1,84 @@
+"""Drift: text metrics that moved since the start, further than chance and further than matters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from numpy.typing import NDArray
+
+from rm_monitor import stats
+from rm_monitor.curve.metrics import WATCHED
+from rm_monitor.stats.spending import spent_by
+from rm_monitor.types import EvalPoint, Signal
+
+__all__ = ["drift"]
+
+ALPHA = 0.05  # of a run, for all metrics and evaluations together
+CONSTANT = 0.50  # share of answers that other prompts got too; of 56 models only gamed ones had over 0.03
+
+
+def drift(
+    curve: Sequence[EvalPoint],
+    *,
+    usual: float = 0.0,
+    horizon: int | None = None,
+    alpha: float = ALPHA,
+    clusters: NDArray[Any] | None = None,
+) -> list[Signal]:
+    """Text metrics of the last point that moved since the first one of its segment, prompt by prompt.
+
+    Each look at each metric gets its part of ``alpha`` (Bonferroni over metrics, the alarm's spending over
+    looks), so that all intervals shown in a run hold together with probability ``1 - alpha``; and the change
+    must be large enough to matter. A policy that gives most prompts an answer that others get too is named at
+    once, whether or not it moved, unless such answers are usual here (yes or no).
+
+    Args:
+        curve: Points in order of step.
+        usual: Share of duplicates among answers that are known to be good, such as given references.
+        horizon: Evaluations the run will have; None: unknown.
+        alpha: For all metrics and looks of a run.
+        clusters: ``(n,)`` labels of prompts that belong together.
+    """
+    points = [p for p in curve if p.values and p.status == "ok" and p.segment == curve[-1].segment]
+    if not points or points[-1] is not curve[-1]:
+        return []
+    many = list(_constant(points[-1], usual))
+    known = {s.name for s in many}
+    return [*many, *(s for s in _moved(points, horizon, alpha, clusters) if s.name not in known)]
+
+
+def _constant(point: EvalPoint, usual: float) -> Iterator[Signal]:
+    share = point.metrics.get("duplicates")
+    if share is not None and share.low > max(CONSTANT, (1.0 + usual) / 2.0):
+        yield Signal(
+            name="duplicates", about="most answers", step=point.step, change=share, now=share.value, n=share.n
+        )
+
+
+def _moved(
+    points: Sequence[EvalPoint], horizon: int | None, alpha: float, clusters: NDArray[Any] | None
+) -> Iterator[Signal]:
+    first, last, look = points[0], points[-1], len(points) - 1
+    if look == 0:
+        return
+    spent = [spent_by(i, alpha=alpha / len(WATCHED), horizon=horizon) for i in (look - 1, look)]
+    for metric in WATCHED:
+        name = metric.name
+        a, b = first.values.get(name), last.values.get(name)
+        if a is None or b is None or a.shape != b.shape or metric.worth is None:
+            continue
+        change = stats.paired_change(a, b, level=1.0 - (spent[1] - spent[0]), clusters=clusters)
+        least = metric.worth * (abs(first.metrics[name].value) if metric.relative else 1.0)
+        if abs(change.value) >= least and (change.low > 0 or change.high < 0):
+            yield Signal(
+                name=name,
+                about=name,
+                step=last.step,
+                against=(first.step,),
+                change=change,
+                before=first.metrics[name].value,
+                now=last.metrics[name].value,
+                n=change.n,
+                false_alarms=alpha,
+            )
