@@ -66,8 +66,15 @@ class UnsupportedSetupError(RMMonitorError):
     """This distributed set-up cannot be served safely; the message has the way out."""
 
 
+_OUT_OF_MEMORY = (
+    "can't allocate memory",  # a CPU
+    "out of memory",  # CUDA, ROCm, XPU, NPU, MPS and NCCL outside torch's allocator
+    "STATUS_ALLOC_FAILED",  # cuBLAS, cuDNN, cuSOLVER
+)
+
+
 def is_out_of_memory(problem: BaseException) -> bool:
-    """Whether a smaller batch may help: torch's own error on a GPU, and how it says the same on a CPU.
+    """Whether a smaller batch may help: torch's own error, and how libraries and other devices say the same.
 
     Example:
         >>> is_out_of_memory(MemoryError()), is_out_of_memory(RuntimeError("shapes do not match"))
@@ -75,4 +82,4 @@ def is_out_of_memory(problem: BaseException) -> bool:
     """
     if isinstance(problem, MemoryError) or type(problem).__name__ == "OutOfMemoryError":
         return True
-    return isinstance(problem, RuntimeError) and "can't allocate memory" in str(problem)
+    return isinstance(problem, RuntimeError) and any(said in str(problem) for said in _OUT_OF_MEMORY)

@@ -17,6 +17,7 @@ from rm_monitor.errors import is_out_of_memory
 from rm_monitor.generators.noise import choose, row_keys
 from rm_monitor.generators.pick import sharpness
 from rm_monitor.generators.rows import Row, completion, end_tokens, rows_of
+from rm_monitor.packed.precision import one_precision
 from rm_monitor.training.unwrap import unwrap
 from rm_monitor.types import Completion, Progress, Prompt, Sampling
 
@@ -64,7 +65,7 @@ class HFGenerator:
         answers: dict[int, Completion] = {}
         names = [(seed, row.prompt.id, row.sample) for row in rows]
         queue = _like_with_like(rows, [self._length.get(name) for name in names])
-        with own_settings(model, sampling, ends, pad):
+        with one_precision(model), own_settings(model, sampling, ends, pad):
             while queue:
                 batch = queue[: self.batch_size]
                 found: list[Completion] | None

@@ -14,6 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rm_monitor.packed.precision import computing
+
 __all__ = ["Arena", "Group", "partition"]
 
 IntArray = NDArray[np.int64]
@@ -46,11 +48,11 @@ class Arena:
         """Put ``(heads, tokens, width)`` into their slots; the whole line of that layer comes back."""
         keys = self.keys.get(layer)
         if keys is None:
-            keys = self.keys[layer] = key.new_zeros((key.shape[0], self.slots, key.shape[2]))
-            self.values[layer] = value.new_zeros((value.shape[0], self.slots, value.shape[2]))
+            keys, self.values[layer] = _line(key, self.slots), _line(value, self.slots)
+            self.keys[layer] = keys
         values = self.values[layer]
-        keys.index_copy_(1, slots, key)
-        values.index_copy_(1, slots, value)
+        keys.index_copy_(1, slots, key.to(keys.dtype))
+        values.index_copy_(1, slots, value.to(values.dtype))
         return keys, values
 
     def relayout(self, source: IntArray) -> None:
@@ -72,6 +74,11 @@ class Arena:
         for lines in (self.keys, self.values):
             for line in lines.values():
                 line[:, target : target + count] = line[:, source : source + count]
+
+
+def _line(given: Tensor, slots: int) -> Tensor:
+    """In the dtype of attention: rotary positions leave keys in float32 under mixed precision."""
+    return given.new_zeros((given.shape[0], slots, given.shape[2]), dtype=computing(given))
 
 
 def partition(lengths: IntArray, cost: int = GROUP_COST) -> list[int]:

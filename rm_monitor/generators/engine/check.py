@@ -13,12 +13,14 @@ from transformers import LogitsProcessor
 from rm_monitor.generators.engine.schedule import Answer
 from rm_monitor.generators.hf import generate_rows, own_settings
 from rm_monitor.generators.pick import sharpness
+from rm_monitor.packed.precision import product_eps
 from rm_monitor.types import Sampling
 
 __all__ = ["TRIAL", "disagreement", "two_prompts"]
 
 TRIAL = Sampling(temperature=0.0, max_new_tokens=8)
 LONGEST = 512
+COARSE = 2.0**-12  # between float32 and TF32, the finest of the coarse ones
 
 
 def two_prompts(prompts: Sequence[Sequence[int]]) -> list[Sequence[int]]:
@@ -74,8 +76,8 @@ class _Sharpness(LogitsProcessor):  # type: ignore[misc]  # transformers is unty
 def _logits(model: Any, context: Tensor) -> tuple[Tensor, float]:
     """Logits after ``context``, and by how much rounding may move them.
 
-    The coarsest numbers that the model computed in decide: mixed precision over float32 weights, or a last
-    layer in float32 over a bfloat16 body.
+    The coarsest numbers that the model computed in decide: mixed precision over float32 weights, a last
+    layer in float32 over a bfloat16 body, or TF32 products of float32 numbers.
     """
     dtypes = {p.dtype for p in model.parameters() if p.dtype.is_floating_point}
     kind = context.device.type
@@ -89,8 +91,6 @@ def _logits(model: Any, context: Tensor) -> tuple[Tensor, float]:
         logits = model(input_ids=context, use_cache=False).logits[0, -1].float()
     finally:
         hook.remove()
-    coarsest = max(dtypes, key=lambda dtype: torch.finfo(dtype).eps)
-    ulps = (
-        64 if coarsest.itemsize >= 4 else 8
-    )  # half precision would otherwise excuse half the range of logits
-    return logits, ulps * torch.finfo(coarsest).eps * float(logits.abs().max())
+    eps = max(product_eps(context.device), *(torch.finfo(dtype).eps for dtype in dtypes))
+    ulps = 64 if eps < COARSE else 8  # half precision would otherwise excuse half the range of logits
+    return logits, ulps * eps * float(logits.abs().max())

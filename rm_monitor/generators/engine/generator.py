@@ -23,6 +23,7 @@ from rm_monitor.generators.noise import row_keys
 from rm_monitor.generators.rows import Row, completion, end_tokens, rows_of
 from rm_monitor.packed.linears import packed_linears
 from rm_monitor.packed.memory import free_memory
+from rm_monitor.packed.precision import one_precision
 from rm_monitor.training.unwrap import unwrap
 from rm_monitor.types import Completion, Progress, Prompt, Sampling
 
@@ -79,14 +80,15 @@ class EngineGenerator:
         if not rows:
             return []
         began = time.monotonic()
-        if self._serves(model, tokenizer, rows):
-            try:
-                return self._answer(rows, sampling, seed, model, tokenizer, progress, began)
-            except OutOfScope as reason:
-                self._hand_over(str(reason))
-        return self._fallback.generate(
-            prompts, sampling, seed=seed, model=model, tokenizer=tokenizer, progress=progress
-        )
+        with one_precision(unwrap(model)) as mixed:
+            if self._serves(model, tokenizer, rows, mixed):
+                try:
+                    return self._answer(rows, sampling, seed, model, tokenizer, progress, began, mixed)
+                except OutOfScope as reason:
+                    self._hand_over(str(reason))
+            return self._fallback.generate(
+                prompts, sampling, seed=seed, model=model, tokenizer=tokenizer, progress=progress
+            )
 
     def _answer(
         self,
@@ -97,6 +99,7 @@ class EngineGenerator:
         tokenizer: Any,
         progress: Progress | None,
         began: float,
+        mixed: torch.dtype | None,
     ) -> list[Completion]:
         inner = base_of(unwrap(model))
         ends, _ = end_tokens(unwrap(model), tokenizer)
@@ -112,7 +115,7 @@ class EngineGenerator:
             )
             for row, key, name in zip(rows, keys, names, strict=True)
         ]
-        answers, facts = self._run(inner, jobs, sampling, ends, progress)
+        answers, facts = self._run(inner, jobs, sampling, ends, progress, mixed)
         self._length |= {name: len(answer.tokens) for name, answer in zip(names, answers, strict=True)}
         self.facts, self.measured = facts, _measured(facts, time.monotonic() - began)
         return [
@@ -134,9 +137,10 @@ class EngineGenerator:
         sampling: Sampling,
         ends: Sequence[int],
         progress: Progress | None,
+        mixed: torch.dtype | None,
     ) -> tuple[list[Answer], Facts]:
         device = _device(model)
-        slot, row = _bytes(model.config, model.dtype.itemsize)
+        slot, row = _bytes(model.config, (mixed or model.dtype).itemsize)
         while True:
             memory = self.memory if self.memory is not None else free_memory(device)
             room = max(1, memory // self._shrunk // slot)
@@ -150,7 +154,8 @@ class EngineGenerator:
                 progress=progress,
             )
             try:
-                with torch.no_grad(), attending(model), packed_linears(model, self._packing_limit(device)):
+                limit = self._packing_limit(device)
+                with torch.no_grad(), attending(model), packed_linears(model, limit, mixed):
                     return decoder.run(), decoder.facts
             except (RuntimeError, MemoryError) as problem:
                 if not is_out_of_memory(problem) or room <= decoder.queue.need(0):
@@ -162,7 +167,7 @@ class EngineGenerator:
 
     # ------------------------------------------------------------------ is this a model for us?
 
-    def _serves(self, model: Any, tokenizer: Any, rows: Sequence[Row]) -> bool:
+    def _serves(self, model: Any, tokenizer: Any, rows: Sequence[Row], mixed: torch.dtype | None) -> bool:
         inner = base_of(unwrap(model))
         reason = why_not(inner)
         now = wrappings(model)
@@ -170,20 +175,20 @@ class EngineGenerator:
         if not reason and known:
             reason = self._reason
         if not reason and not known:
-            reason = self._trial(model, tokenizer, rows)
+            reason = self._trial(model, tokenizer, rows, mixed)
         self._checked, self._wrappings = weakref.ref(model), now
         if reason and not (known and reason == self._reason):
             self._hand_over(reason)
         self._reason = reason
         return not reason
 
-    def _trial(self, model: Any, tokenizer: Any, rows: Sequence[Row]) -> str:
+    def _trial(self, model: Any, tokenizer: Any, rows: Sequence[Row], mixed: torch.dtype | None) -> str:
         inner = base_of(unwrap(model))
         _, pad = end_tokens(inner, tokenizer)
 
         def answer(prompts: Sequence[Sequence[int]]) -> list[Answer]:
             jobs = [Job(ids=np.array(ids, dtype=np.int64), prompt=i, key=0) for i, ids in enumerate(prompts)]
-            return self._run(inner, jobs, TRIAL, [], None)[0]
+            return self._run(inner, jobs, TRIAL, [], None, mixed)[0]
 
         try:
             with torch.no_grad():
