@@ -18,18 +18,12 @@ import numpy as np
 from rm_monitor import stats
 from rm_monitor.checkpoints.disk import problem, step_of
 from rm_monitor.checkpoints.keeper import Keeper
+from rm_monitor.curve.curve import Curve
 from rm_monitor.types import Best, EvalPoint
 
-__all__ = ["Selection", "comparable"]
+__all__ = ["Selection"]
 
 log = logging.getLogger("rm_monitor")
-
-
-def comparable(curve: Sequence[EvalPoint]) -> list[EvalPoint]:
-    """The points of the latest segment that are whole: those that may be compared with each other."""
-    if not curve:
-        return []
-    return [p for p in curve if p.segment == curve[-1].segment and p.status == "ok" and p.values]
 
 
 class Selection:
@@ -94,7 +88,7 @@ class Selection:
 
     def elect(self, curve: Sequence[EvalPoint], *, about_to_save: int | None = None) -> Best | None:
         """The best point with a checkpoint on disk, or whose checkpoint is about to be saved."""
-        points = comparable(curve)
+        points = Curve(curve).comparable(self.metric)
         eligible = np.array([p.step == about_to_save or self.path(p.step) is not None for p in points])
         if not points or not eligible.any():
             return None
@@ -111,12 +105,14 @@ class Selection:
 
     def keep(self, curve: Sequence[EvalPoint]) -> Best | None:
         """Link the top candidates that lie on disk, mark the best, let go of the others."""
-        points = comparable(curve)
+        points = Curve(curve).comparable(self.metric)
         on_disk = np.array([self.path(p.step) is not None for p in points], dtype=bool)
         if not on_disk.any():
             return None
         choice = self._choose(points, on_disk)
-        order = sorted(np.flatnonzero(on_disk), key=lambda i: (i != choice.index, -choice.pool[i], i))
+        order = sorted(
+            np.flatnonzero(on_disk).tolist(), key=lambda i: (i != choice.index, -choice.pool[i], i)
+        )
         top = [points[i].step for i in order[: self._keep]]
         for step in top:
             self._pin(step)
@@ -151,17 +147,15 @@ class Selection:
             return marked[1]
         return None
 
-    def _choose(self, points: Sequence[EvalPoint], eligible: Any) -> stats.BestChoice:
-        pool = all("reward" in p.values for p in points)
-        name = "reward" if pool else self.metric
-        scores = np.stack([p.values[name] for p in points])
+    def _choose(self, points: Curve, eligible: Any) -> stats.BestChoice:
+        scores = points.scores(self.metric)
         ties = np.array([p.metrics[self.metric].value for p in points])
         return stats.best(
-            scores,
+            scores.rows,
             eligible=eligible,
             ties=ties,
-            pool=pool,
-            temperature=self._temperature or (stats.pool_temperature(scores[0]) if pool else 1.0),
+            pool=scores.pool,
+            temperature=self._temperature or (stats.pool_temperature(scores.rows[0]) if scores.pool else 1.0),
             seed=self._seed,
         )
 

@@ -36,7 +36,7 @@ def as_json(run: RunView) -> dict[str, Any]:
                 "step": p.step,
                 "status": p.status,
                 "reason": p.reason,
-                "state": run.states.get(p.step) if p.segment == run.curve[-1].segment else None,
+                "state": run.states.get(p.step) if p.segment == run.curve.segment_name else None,
                 "checkpoint": p.checkpoint,
                 "segment": p.segment,
                 "metrics": {name: plain(e) for name, e in p.metrics.items()},

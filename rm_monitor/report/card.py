@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 
 from rm_monitor import messages
+from rm_monitor.curve.curve import Curve
 from rm_monitor.messages import page as sentences
 from rm_monitor.report.chart import CARD, chart
 from rm_monitor.report.sections.opening import MARKS
@@ -61,7 +62,7 @@ def card(
         metric: The headline metric.
         framed: It stands in a frame of its own, as in W&B, where nobody else sets fonts and ground.
     """
-    run = RunView(name="", metric=metric, curve=curve, verdict=verdict, best=best)
+    run = RunView(name="", metric=metric, curve=Curve(curve), verdict=verdict, best=best)
     picture = inlined(chart([run], CARD, titles=False))
     return (_FRAME if framed else "") + words_card(verdict, best, metric, picture=picture)
 

@@ -125,7 +125,7 @@ def _heading(layout: Layout, y: float, text: str) -> list[str]:
 
 
 def _levels(run: RunView, k: int, frame: Frame, foot: float) -> Iterator[str]:
-    latest = run.curve[-1].segment if run.curve else ""
+    latest = run.curve.segment_name
     tied = set(run.verdict.best.tied) if run.verdict.best else set()
     yield from (_gap(run, point, frame, foot) for point in run.curve if point.status in ("failed", "skipped"))
     yield from _boundaries(run, frame)
@@ -199,7 +199,7 @@ def _names(runs: Sequence[RunView], frame: Frame, metric: str) -> Iterator[str]:
 
 
 def _rail(run: RunView, frame: Frame, y: float) -> Iterator[str]:
-    latest = run.curve[-1].segment if run.curve else ""
+    latest = run.curve.segment_name
     for point in run.curve:
         x = frame.column(point.step)
         state = run.states.get(point.step) if point.segment == latest else None
@@ -282,7 +282,7 @@ def _hits(run: RunView, frame: Frame, foot: float, layout: Layout) -> Iterator[s
 def read_out(run: RunView, point: EvalPoint) -> str:
     """One evaluation in one sentence."""
     change: Estimate | None = run.headline_changes.get(point.step)
-    state = run.states.get(point.step) if point.segment == run.curve[-1].segment else None
+    state = run.states.get(point.step) if point.segment == run.curve.segment_name else None
     return sentences.reading(point, run.metric, state=state, best=run.verdict.best, change=change)
 
 

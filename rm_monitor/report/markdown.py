@@ -59,7 +59,7 @@ def inert(text: str) -> str:
 
 def _row(run: RunView, point: EvalPoint) -> str:
     e, change = point.metrics.get(run.metric, NOTHING), run.headline_changes.get(point.step, NOTHING)
-    latest = point.segment == run.curve[-1].segment
+    latest = point.segment == run.curve.segment_name
     state = (
         "best"
         if point.step == run.best_step

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from rm_monitor import messages
 from rm_monitor.report.curves import band, line, unbroken
@@ -37,7 +37,7 @@ def mini(
         width: Of the picture.
         height: Of the picture.
     """
-    points = _latest(run.curve)
+    points = run.curve.segment()
     steps = [p.step for p in run.curve]
     frame = Frame(40, 8, width - 6, height - 18, (min(steps), max(steps)), y)
     parts = list(_frame(frame, metric))
@@ -55,10 +55,6 @@ def mini(
         f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{for_html(title)} by step: {for_html(caption)}">'
         f"{''.join(parts)}</svg></figure>"
     )
-
-
-def _latest(curve: Sequence[EvalPoint]) -> list[EvalPoint]:
-    return [p for p in curve if p.segment == curve[-1].segment]
 
 
 def _lone(frame: Frame, point: EvalPoint, metric: str) -> str:

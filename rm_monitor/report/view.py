@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from rm_monitor import stats
 from rm_monitor.curve import tables
+from rm_monitor.curve.curve import Curve
 from rm_monitor.types import (
     Best,
     Estimate,
@@ -48,7 +49,7 @@ class RunView:
 
     name: str
     metric: str
-    curve: Sequence[EvalPoint]
+    curve: Curve
     verdict: Verdict
     best: Best | None
     prompts: Sequence[Prompt] = ()
@@ -73,16 +74,9 @@ class RunView:
         return [p for p in self.curve if known(p, self.metric)]
 
     @cached_property
-    def compared(self) -> list[EvalPoint]:
+    def compared(self) -> Curve:
         """Whole points of the latest segment on the same prompts as the latest of them."""
-        if not self.curve:
-            return []
-        segment = self.curve[-1].segment
-        points = [
-            p for p in self.curve if p.segment == segment and p.status == "ok" and self.metric in p.values
-        ]
-        size = points[-1].values[self.metric].shape if points else ()
-        return [p for p in points if p.values[self.metric].shape == size]
+        return self.curve.holding(self.metric)
 
     @cached_property
     def states(self) -> Mapping[int, State]:
@@ -113,7 +107,7 @@ class RunView:
 
     def at(self, step: int | None) -> EvalPoint | None:
         """The point of a step."""
-        return next((p for p in self.curve if p.step == step), None)
+        return self.curve.at(step)
 
     def row(self, step: int, metric: str) -> FloatArray | None:
         """``(n,)`` per-prompt values at a step."""

@@ -11,6 +11,7 @@ from typing import Any
 from rm_monitor import messages
 from rm_monitor.checkpoints.keeper import Keeper
 from rm_monitor.curve import tables
+from rm_monitor.curve.curve import Curve
 from rm_monitor.curve.metrics import HEADLINES
 from rm_monitor.errors import NotFoundError
 from rm_monitor.monitor.monitor import FOLDER
@@ -81,7 +82,7 @@ class Run:
         return RunView(
             name=name or self.name,
             metric=self.metric,
-            curve=self.curve,
+            curve=Curve(self.curve),
             verdict=self.verdict,
             best=self.best,
             prompts=self.prompts,

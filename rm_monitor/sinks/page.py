@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from rm_monitor import files
+from rm_monitor.curve.curve import Curve
 from rm_monitor.records.history import History
 from rm_monitor.report.facts import facts
 from rm_monitor.report.page import RunView, page
@@ -28,7 +29,7 @@ class PageSink:
         view = RunView(
             name=folder.resolve().parent.name,
             metric=update.metric,
-            curve=update.curve,
+            curve=Curve(update.curve),
             verdict=update.verdict,
             best=update.best,
             prompts=update.prompts,

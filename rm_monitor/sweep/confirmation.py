@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from rm_monitor import stats
+from rm_monitor.curve.curve import Curve
 from rm_monitor.prompts import PromptSet
 from rm_monitor.types import Best, EvalPoint, FloatArray, Prompt
 
@@ -111,7 +112,7 @@ def confirm_best(
         >>> found.stages[-1], found.n, found.best.step in (100, 200), abs(found.best.value.value - 1.45) < 0.2
         ((100, 200), (200, 200), True, True)
     """
-    points = [p for p in curve if p.segment == curve[-1].segment and p.status == "ok" and metric in p.values]
+    points = Curve(curve).holding(metric)
     saved = np.array([p.checkpoint is not None for p in points], dtype=bool)
     if not saved.any():
         raise ValueError("no point of the curve has a checkpoint on disk: there is nothing to answer again")
@@ -123,9 +124,8 @@ def confirm_best(
             "of its readings would be confirmed by itself"
         )
     shares = parts(prompts, len(keep), seed=seed)
-    pool = all("reward" in p.values for p in points)
-    name = "reward" if pool else metric
-    scores = np.array([p.values[name] for p in points])
+    told = points.scores(metric)
+    scores, pool, name = told.rows, told.pool, told.name
     if temperature is None:
         temperature = stats.pool_temperature(scores[0])
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
 
+from rm_monitor.curve.curve import Curve
 from rm_monitor.evaluation.measurer import Measured
 from rm_monitor.monitor.config import MonitorConfig
 from rm_monitor.monitor.monitor import EVERY_STEP, RewardMonitor
@@ -67,7 +68,7 @@ def sweep(
         )
     monitor.start(resume_step=EVERY_STEP, horizon=len(found) + (source.base is not None))
     swept = Swept()
-    done = {p.step for p in monitor.curve if p.segment == monitor.segment and p.status in ("ok", "partial")}
+    done = {p.step for p in Curve(monitor.curve).segment(monitor.segment) if p.status in ("ok", "partial")}
     if source.base is not None and 0 not in done:
         measured = measure_loaded(monitor, source, None, 0)
         monitor.record(measured, step=0, checkpoint=source.base_folder)

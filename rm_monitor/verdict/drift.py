@@ -8,6 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from rm_monitor import stats
+from rm_monitor.curve.curve import Curve
 from rm_monitor.curve.metrics import WATCHED
 from rm_monitor.stats.spending import spent_by
 from rm_monitor.types import EvalPoint, Signal
@@ -40,7 +41,7 @@ def drift(
         alpha: For all metrics and looks of a run.
         clusters: ``(n,)`` labels of prompts that belong together.
     """
-    points = [p for p in curve if p.values and p.status == "ok" and p.segment == curve[-1].segment]
+    points = Curve(curve).holding()
     if not points or points[-1] is not curve[-1]:
         return []
     many = list(_constant(points[-1], usual))

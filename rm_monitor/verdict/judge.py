@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rm_monitor import stats
+from rm_monitor.curve.curve import Curve
 from rm_monitor.stats import Memory
 from rm_monitor.types import Best, Estimate, EvalPoint, State, Tolerance, Verdict
 
@@ -88,18 +89,17 @@ def judge(
         >>> verdict.state, verdict.step, verdict.against[-1] < 300, verdict.best.step < 300
         ('degraded', 300, True, True)
     """
-    points = _comparable(curve, metric)
+    points, scores = Curve(curve).comparable(metric), Curve(curve).scores(metric)
     failed = _failed(curve)
     if not points:
         return Verdict(state="unknown" if failed else "undecided", failed=failed, false_alarms=alpha)
-    pool = all("reward" in p.values for p in points)
-    rows = [np.asarray(p.values["reward" if pool else metric], dtype=np.float64) for p in points]
+    rows = list(scores.rows)
     steps = [p.step for p in points]
     if temperature is None:
         temperature = stats.pool_temperature(rows[0])
     rules = {
         "levels": (alpha, warn_alpha),
-        "pool": pool,
+        "pool": scores.pool,
         "temperature": temperature,
         "horizon": horizon,
         "min_drop": min_drop,
@@ -118,7 +118,7 @@ def judge(
     value = points[-1].metrics.get(metric)
     against, drop = _fall(now, steps, settled.get(steps[-1]))
     return Verdict(
-        state=_state(now, detector, failed=failed, value=value, bounded=not pool),
+        state=_state(now, detector, failed=failed, value=value, bounded=not scores.pool),
         step=steps[-1],
         against=against,
         drop=drop,
@@ -137,7 +137,7 @@ def judge(
         looks=len(points),
         failed=failed,
         states=tuple(states),
-        flags=("saturated",) if pool and _is_saturated(value) else (),
+        flags=("saturated",) if scores.pool and _is_saturated(value) else (),
     )
 
 
@@ -152,23 +152,6 @@ def _fall(
     look = now.alarm if now.degraded else now.warning
     low = look.low if look.flagged else math.nan
     return tuple(steps[i] for i in look.against), Estimate(look.drop, low, math.nan, look.n)
-
-
-def _comparable(curve: Sequence[EvalPoint], metric: str) -> list[EvalPoint]:
-    """Whole points of the latest segment that hold the prompts of the latest of them."""
-    whole = [
-        p
-        for p in curve
-        if p.segment == curve[-1].segment
-        and p.status == "ok"
-        and ("reward" in p.values or metric in p.values)
-    ]
-    if not whole:
-        return []
-    if not all("reward" in p.values for p in whole):
-        whole = [p for p in whole if metric in p.values]
-    name = "reward" if all("reward" in p.values for p in whole) else metric
-    return [p for p in whole if p.values[name].shape == whole[-1].values[name].shape]
 
 
 def _failed(curve: Sequence[EvalPoint]) -> int:

@@ -5,6 +5,7 @@ import numpy as np
 from rm_monitor import messages
 from rm_monitor.curve import rewards, text_metrics
 from rm_monitor.curve import tables as curve_tables
+from rm_monitor.curve.curve import Curve
 from rm_monitor.report.view import RunView
 from rm_monitor.types import Best, Completion, EvalPoint, Prompt, ReferenceSet, Table
 from rm_monitor.verdict.judge import judge
@@ -131,7 +132,7 @@ def example(
     return RunView(
         name=name,
         metric="win_prob",
-        curve=tuple(curve),
+        curve=Curve(curve),
         verdict=replace(verdict, reason=messages.reason(verdict)),
         best=kept,
         prompts=asked,
@@ -181,4 +182,4 @@ def _text(rng, words_):
 
 def empty(name="run"):
     verdict = judge([], metric="win_prob")
-    return RunView(name=name, metric="win_prob", curve=(), verdict=verdict, best=None)
+    return RunView(name=name, metric="win_prob", curve=Curve(), verdict=verdict, best=None)

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rm_monitor import messages
+from rm_monitor.curve.curve import Curve
 from rm_monitor.report.as_json import as_json
 from rm_monitor.report.card import card
 from rm_monitor.report.markdown import markdown
@@ -173,7 +174,7 @@ def test_several_runs_share_one_chart_and_each_has_its_words():
 
 def test_runs_of_other_prompts_are_drawn_and_not_compared():
     a, b = (example(t=6, n=24, seed=i, name=n, failed=(), partial=()) for i, n in enumerate(("a", "b")))
-    b = replace(b, curve=tuple(replace(p, segment="another") for p in b.curve))
+    b = replace(b, curve=Curve(replace(p, segment="another") for p in b.curve))
     html = page([a, b])
     assert "The best of a (step" not in html
     assert "Not comparable with b" in html
@@ -212,7 +213,7 @@ def hostile():
     curve = tuple(replace(p, reason=HOSTILE[16], checkpoint=HOSTILE[0]) for p in run.curve)
     best = replace(run.best, checkpoint=HOSTILE[19] + HOSTILE[0])
     facts = {HOSTILE[1]: HOSTILE[2], "reward model": HOSTILE[5]}
-    return replace(run, prompts=asked, curve=curve, best=best, facts=facts)
+    return replace(run, prompts=asked, curve=Curve(curve), best=best, facts=facts)
 
 
 ELEMENTS = {
@@ -321,7 +322,7 @@ histories = st.lists(st.tuples(st.integers(0, 10**7), points), max_size=12, uniq
 def test_any_history_gives_a_well_formed_page_with_finite_coordinates(history):
     curve = tuple(replace(p, step=step) for step, p in sorted(history, key=lambda x: x[0]))
     verdict = judge(curve, metric="win_prob") if curve else judge([], metric="win_prob")
-    run = RunView(name="any", metric="win_prob", curve=curve, verdict=verdict, best=verdict.best)
+    run = RunView(name="any", metric="win_prob", curve=Curve(curve), verdict=verdict, best=verdict.best)
     for html in (page(run), page([run, run])):
         for element, name, value in coordinates(Page(html)):
             assert not re.search(r"nan|inf", value, re.I), (element["tag"], name, value)

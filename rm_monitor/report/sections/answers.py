@@ -149,7 +149,7 @@ def _sparks(run: RunView) -> tuple[list[FloatArray | None], int | None]:
     if not messages.is_share(run.metric) or not run.compared:
         return [], None
     size = run.compared[-1].values[run.metric].shape
-    points = [p for p in run.curve if p.segment == run.curve[-1].segment]
+    points = run.curve.segment()
     rows = [p.values.get(run.metric) for p in points]
     best = next((i for i, p in enumerate(points) if p.step == run.best_step), None)
     return [r if r is not None and r.shape == size else None for r in rows], best

@@ -120,7 +120,7 @@ def _between(runs: Sequence[RunView]) -> Iterator[str]:
 
 
 def _comparable(a: RunView, b: RunView) -> bool:
-    return bool(a.curve and b.curve) and a.curve[-1].segment == b.curve[-1].segment and a.metric == b.metric
+    return bool(a.curve and b.curve) and a.curve.segment_name == b.curve.segment_name and a.metric == b.metric
 
 
 def _table(run: RunView, name: str) -> Iterator[str]:

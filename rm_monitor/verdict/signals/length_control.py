@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from rm_monitor import stats
+from rm_monitor.curve.curve import Curve
 from rm_monitor.stats import LengthControl
 from rm_monitor.types import EvalPoint, ReferenceSet, Signal
 
@@ -23,11 +24,7 @@ def length_control(
     """
     if references is None or temperature is None:
         return None
-    rows = [
-        p
-        for p in curve
-        if p.segment == curve[-1].segment and p.status == "ok" and {"margin", "characters"} <= p.values.keys()
-    ]
+    rows = Curve(curve).holding("margin", "characters")
     own = np.array([len(c.text) for c in references.completions], dtype=np.float64)
     if not rows or rows[-1] is not curve[-1] or any(p.values["margin"].shape != own.shape for p in rows):
         return None

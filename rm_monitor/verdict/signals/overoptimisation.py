@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rm_monitor import stats
+from rm_monitor.curve.curve import Curve
 from rm_monitor.curve.metrics import HEADLINES
 from rm_monitor.stats import Memory
 from rm_monitor.types import Estimate, EvalPoint, FloatArray, Signal, Tolerance
@@ -70,7 +71,7 @@ def second_opinions(
         clusters: ``(n,)`` labels of prompts that belong together.
         memories: Speeds up judging a growing curve, and changes nothing else.
     """
-    points = [p for p in curve if p.status == "ok" and p.segment == curve[-1].segment and metric in p.values]
+    points = Curve(curve).holding(metric)
     judges = second_judges(list(points[-1].values)) if points else []
     memories = {} if memories is None else memories
     rules = {
