@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from rm_monitor.errors import GenerationError, UnsupportedSetupError
 from rm_monitor.evaluation.progress import SlowBar
 from rm_monitor.prompts import PromptSet
+from rm_monitor.prompts.format import PromptFormat
 from rm_monitor.training.ranks import Ranks
 from rm_monitor.training.sharded import Setup, describe, whole
 from rm_monitor.types import Completion, Generator, Sampling
@@ -36,8 +37,10 @@ class Answering:
         kl: The initial policy, as `rm_monitor.generators.kl.InitialPolicy` takes it; None: no KL.
         keep_sharded: Generate with the sharded model where weights are sharded, instead of with whole
             weights.
+        prompt_format: How prompts become what the policy is asked; None: by its chat template.
 
     Attributes:
+        prompt_format: The same; "as-trained" is to be replaced by what was found before anything is asked.
         ranks: The processes that share the prompts.
     """
 
@@ -49,7 +52,9 @@ class Answering:
         generator: Generator | None,
         kl: Any = None,
         keep_sharded: bool = False,
+        prompt_format: PromptFormat | None = None,
     ) -> None:
+        self.prompt_format = prompt_format or PromptFormat()
         self.sampling = sampling
         self.seed = seed
         self.generator = generator
@@ -101,7 +106,8 @@ class Answering:
                 in_step = setup.forward == "sharded"
                 missing = self.ranks.largest_share(len(asked)) - len(share) if in_step else 0
                 # as many generate calls as every other rank
-                prompts = [prompt for _, prompt in share + [(0, asked[0])] * missing]
+                prompts = self.prompt_format.ask([p for _, p in share + [(0, asked[0])] * missing])
+                tokenizer = self.prompt_format.tokenizer(tokenizer)
                 module = stack.enter_context(whole(model, setup))
                 answers = self._generate(prompts, module, tokenizer)
                 if self._initial is not None and model is not None:

@@ -19,6 +19,7 @@ from rm_monitor.evaluation.early_stop import Duel
 from rm_monitor.evaluation.scorer_set import Panel
 from rm_monitor.prompts import PromptSet
 from rm_monitor.prompts.conditions import manifest
+from rm_monitor.prompts.format import PromptFormat
 from rm_monitor.prompts.initial_answers import OwnReferences
 from rm_monitor.training.ranks import Ranks
 from rm_monitor.training.sharded import Setup
@@ -66,6 +67,7 @@ class Measurer:
         kl: The initial policy, as `rm_monitor.generators.kl.InitialPolicy` takes it; None: no KL.
         keep_sharded: Generate with the sharded model where weights are sharded, instead of with whole
         weights.
+        prompt_format: How prompts become what the policy is asked; None: by its chat template.
     """
 
     def __init__(
@@ -79,12 +81,18 @@ class Measurer:
         generator: Generator | None,
         kl: Any = None,
         keep_sharded: bool = False,
+        prompt_format: PromptFormat | None = None,
     ) -> None:
         self.prompts = prompts
         self.references = references
         self.sampling = sampling
         self._answering = Answering(
-            sampling=sampling, seed=seed, generator=generator, kl=kl, keep_sharded=keep_sharded
+            sampling=sampling,
+            seed=seed,
+            generator=generator,
+            kl=kl,
+            keep_sharded=keep_sharded,
+            prompt_format=prompt_format,
         )
         self._panel = panel
         self._own = None if references else OwnReferences(prompts)
@@ -102,6 +110,15 @@ class Measurer:
     @generator.setter
     def generator(self, generator: Generator) -> None:
         self._answering.generator = generator
+
+    @property
+    def prompt_format(self) -> PromptFormat:
+        """How prompts become what the policy is asked; judges read the prompts as they came."""
+        return self._answering.prompt_format
+
+    @prompt_format.setter
+    def prompt_format(self, found: PromptFormat) -> None:
+        self._answering.prompt_format = found
 
     @property
     def panel(self) -> Panel:
@@ -139,6 +156,7 @@ class Measurer:
             sampling=self.sampling,
             seed=self._answering.seed,
             metric=metric,
+            prompt_format=self.prompt_format,
         )
 
     def reference_rewards(self) -> FloatArray | None:

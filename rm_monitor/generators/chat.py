@@ -1,33 +1,33 @@
-"""Prompts as token ids of the policy, and whether they fit."""
+"""Whether a policy can answer, and whether prompts leave it room."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+from rm_monitor.prompts.rendering import prompt_ids
 from rm_monitor.types import Prompt, Sampling
 
-__all__ = ["check_prompts", "context_length", "prompt_ids"]
+__all__ = ["check_policy", "check_prompts", "context_length", "prompt_ids"]
 
 
-def prompt_ids(prompt: Prompt, tokenizer: Any) -> list[int]:
-    """Ids of a prompt up to where the answer begins, from one call of the tokenizer, which is not changed.
+def check_policy(model: Any, tokenizer: Any) -> None:
+    """Refuse, before training, what can never answer.
 
     Raises:
-        ValueError: If a conversation of several turns meets a tokenizer without a chat template.
+        ValueError: If there is no tokenizer, or the model is one that does not generate text.
     """
-    if not prompt.raw and getattr(tokenizer, "chat_template", None):
-        ids: list[int] = tokenizer.apply_chat_template(
-            list(prompt.messages), tokenize=True, add_generation_prompt=True, return_dict=False
-        )
-        return ids
-    if len(prompt.messages) > 1:
+    if tokenizer is None:
         raise ValueError(
-            f"prompt {prompt.id!r} has {len(prompt.messages)} turns and the policy's tokenizer has no "
-            f"chat template: "
-            "set `tokenizer.chat_template`, or give prompts of one turn"
+            "the policy has no tokenizer, and cannot be asked without: pass `processing_class=` to the "
+            "Trainer, or the tokenizer to `monitor.step`"
         )
-    return list(tokenizer(prompt.text)["input_ids"])
+    generates = getattr(model, "can_generate", None)
+    if not hasattr(model, "generate") or (callable(generates) and not generates()):
+        raise ValueError(
+            f"the policy is a {type(model).__name__}, which does not generate text, so it cannot be asked: "
+            "monitor a language model, or pass `generator=` with what answers in its place"
+        )
 
 
 def context_length(config: Any) -> int | None:
@@ -41,13 +41,14 @@ def context_length(config: Any) -> int | None:
 
 
 def check_prompts(prompts: Sequence[Prompt], tokenizer: Any, config: Any, sampling: Sampling) -> None:
-    """Refuse, before training, prompts that leave no room for the answer.
+    """Refuse, before training, prompts that cannot be asked or leave no room for the answer.
 
     Raises:
-        ValueError: Which prompts, how long, and what would fit.
+        ValueError: Which prompts, why, how long, and what would fit.
     """
     longest = context_length(config)
-    lengths = {p.id: len(prompt_ids(p, tokenizer)) for p in prompts}
+    encoder = bool(getattr(config, "is_encoder_decoder", False))
+    lengths = {p.id: len(prompt_ids(p, tokenizer, closed=encoder)) for p in prompts}
     if longest is None:
         return
     room = longest - sampling.max_new_tokens

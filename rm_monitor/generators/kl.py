@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rm_monitor.generators.chat import prompt_ids
+from rm_monitor.prompts.rendering import prompt_ids
 from rm_monitor.training.unwrap import unwrap
 from rm_monitor.types import Completion, Prompt
 

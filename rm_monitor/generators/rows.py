@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rm_monitor.errors import GenerationError
-from rm_monitor.generators.chat import prompt_ids
+from rm_monitor.prompts.rendering import prompt_ids
 from rm_monitor.types import Completion, Prompt, Sampling
 
 __all__ = ["Row", "completion", "end_tokens", "rows_of"]
@@ -26,10 +26,11 @@ def rows_of(prompts: Sequence[Prompt], sampling: Sampling, model: Any, tokenizer
     """Rows in the order in which completions are handed back: prompt by prompt."""
     if prompts and (model is None or tokenizer is None):
         raise GenerationError("answering in this process needs the model and its tokenizer")
+    encoder = bool(getattr(getattr(model, "config", None), "is_encoder_decoder", False))
     return [
         Row(prompt=p, sample=k, ids=ids)
         for p in prompts
-        for ids in [prompt_ids(p, tokenizer)]
+        for ids in [prompt_ids(p, tokenizer, closed=encoder)]
         for k in range(sampling.samples_per_prompt)
     ]
 

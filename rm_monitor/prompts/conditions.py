@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from rm_monitor.prompts import PromptSet
+from rm_monitor.prompts.format import PromptFormat
 from rm_monitor.types import PreferenceScorer, ReferenceSet, Sampling, Scorer
 
 __all__ = ["manifest", "segment_id"]
@@ -26,6 +27,7 @@ def manifest(
     sampling: Sampling,
     seed: int,
     metric: str,
+    prompt_format: PromptFormat | None = None,
 ) -> dict[str, Any]:
     """The facts behind every number of a segment, ready for JSON."""
     return {
@@ -36,6 +38,7 @@ def manifest(
             "sampling": asdict(sampling),
             "seed": seed,
             "metric": metric,
+            "format": (prompt_format or PromptFormat()).as_dict(),
         },
         "prompts": {"n": len(prompts), "source": prompts.source},
         "references": {r.name: {"n": len(r.completions), "source": r.source} for r in references},

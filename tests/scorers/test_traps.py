@@ -14,7 +14,7 @@ import torch
 from rm_monitor.errors import ScorerError, ScorerUnavailable
 from rm_monitor.evaluation.scorer_set import Panel
 from rm_monitor.scorers import load_scorer
-from rm_monitor.scorers.text.encodings import TODAY
+from rm_monitor.text.whole import TODAY
 from rm_monitor.types import Completion, Prompt, ReferenceSet, Scores
 from tests.scorers import reference_numpy as reference
 from tests.scorers.conftest import (

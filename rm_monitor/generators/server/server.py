@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from rm_monitor.errors import GenerationError
-from rm_monitor.generators.chat import prompt_ids
 from rm_monitor.generators.server import dialects
 from rm_monitor.generators.server.weights import Weights, in_words, unavailable, written
 from rm_monitor.http import BadReply, Client, Clock, HTTPFailure, Limits, in_order
+from rm_monitor.prompts.rendering import prompt_ids
 from rm_monitor.types import Completion, Progress, Prompt, Sampling
 
 __all__ = ["ServerGenerator"]

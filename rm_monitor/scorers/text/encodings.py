@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Literal, NamedTuple, Protocol
 
 from rm_monitor.errors import ScorerError
+from rm_monitor.text.whole import frozen_dates
 from rm_monitor.types import Message
 
 __all__ = [
@@ -30,10 +29,6 @@ __all__ = [
 ]
 
 Bos = Literal["template", "one", "none"]
-
-# Templates that print today's date would score a candidate and its reference differently on different days.
-TODAY = datetime(2024, 7, 26)  # the date Llama 3.1's own template falls back on
-_NOW = re.compile(r"strftime_now\(\s*(['\"])(?P<format>[^'\"]*)\1\s*\)")
 
 
 class Encoded(NamedTuple):
@@ -231,7 +226,7 @@ def freeze_dates(template: str) -> str:
         >>> freeze_dates("Today: {{ strftime_now('%d %b %Y') }}")
         "Today: {{ '26 Jul 2024' }}"
     """
-    frozen = _NOW.sub(lambda m: repr(TODAY.strftime(m["format"])), template)
+    frozen = frozen_dates(template)
     if "strftime_now(" in frozen:
         raise ScorerError(
             "the chat template reads the clock with a computed format, so the same answer would score "
