@@ -17,11 +17,25 @@ from rm_monitor.cli.compare import compare
 from rm_monitor.cli.demo import demo
 from rm_monitor.cli.doctor import doctor
 from rm_monitor.cli.report import report
+from rm_monitor.cli.run import run
 from rm_monitor.cli.score import score
 from rm_monitor.cli.sweep import sweep
 from rm_monitor.cli.watch import watch
 
-__all__ = ["app", "best", "cache", "compare", "demo", "doctor", "main", "report", "score", "sweep", "watch"]
+__all__ = [
+    "app",
+    "best",
+    "cache",
+    "compare",
+    "demo",
+    "doctor",
+    "main",
+    "report",
+    "run",
+    "score",
+    "sweep",
+    "watch",
+]
 
 
 def main() -> None:
