@@ -23,6 +23,8 @@ from rm_monitor.types import (
     Prompt,
     Scale,
     Scores,
+    Screened,
+    Screens,
 )
 
 __all__ = ["CachedPreferences", "CachedScorer", "ScoreCache", "cached"]
@@ -99,6 +101,10 @@ class _Cached:
     def describe(self) -> object:
         """The scorer's, or its name."""
         return self.scorer.describe() if isinstance(self.scorer, Describes) else self.name
+
+    def screen(self, prompts: Sequence[Prompt]) -> Screened:
+        """What the scorer says of prompts it cannot score; nothing, if it cannot tell."""
+        return self.scorer.screen(prompts) if isinstance(self.scorer, Screens) else Screened({}, {})
 
     def counts(self) -> dict[str, int]:
         """Scores looked up (``kept``) and asked for (``new``), and what those cost the scorer."""

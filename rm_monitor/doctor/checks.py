@@ -12,7 +12,7 @@ from rm_monitor import stats
 from rm_monitor.curve import rewards
 from rm_monitor.doctor.pairs import Agreement, outcomes
 from rm_monitor.doctor.probes import PROBES
-from rm_monitor.scorers.describe import Description
+from rm_monitor.scorers.describe import Description, unread
 from rm_monitor.types import (
     Completion,
     Describes,
@@ -146,6 +146,17 @@ def check_orders(scorer: Judge) -> Iterator[Finding]:
         yield Finding("look" if mean > 0.3 else "fine", text)
 
 
+def check_turns(scorer: Judge) -> Iterator[Finding]:
+    """A system turn and earlier turns must reach the model, or its user must know that they do not."""
+    if not isinstance(scorer, Renders):
+        return
+    found = unread(scorer.formatter, answers=2 if isinstance(scorer, PreferenceScorer) else 1)
+    for sentence in found:
+        yield Finding("look", sentence)
+    if not found:
+        yield Finding("fine", "system turns and earlier turns are read")
+
+
 def check_forgery(scorer: Judge) -> Iterator[Finding]:
     """An answer that spells control tokens must not change the structure of the input."""
     if not isinstance(scorer, Renders):
@@ -214,6 +225,7 @@ def check_agreement(found: Agreement) -> Iterator[Finding]:
 
 CHECKS: Sequence[Callable[[Judge], Iterator[Finding]]] = (
     check_input,
+    check_turns,
     check_probes,
     check_spread,
     check_repeats,

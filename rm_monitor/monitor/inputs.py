@@ -7,7 +7,7 @@ names the argument, the rule, the value and the way out.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from rm_monitor.curve.metrics import HEADLINES
 from rm_monitor.prompts import PromptSet, load_prompts
 from rm_monitor.prompts.references import resolve_references
 from rm_monitor.scorers import load_scorer
-from rm_monitor.types import Composed, PreferenceScorer, ReferenceSet, Remembers, Scorer
+from rm_monitor.types import Composed, PreferenceScorer, Prompt, ReferenceSet, Remembers, Scorer
 
 __all__ = ["Inputs", "check", "load_scorers"]
 
@@ -56,10 +56,21 @@ def check(reward_model: Any, prompts: Any, references: Any, *, metric: str, on_e
     return Inputs(prompts=prompt_set, references=resolve_references(references, prompt_set), scorers=scorers)
 
 
-def load_scorers(given: Mapping[str, Any]) -> dict[str, Scorer | PreferenceScorer]:
-    """Load every scorer, and give those that can use it the shared score cache."""
+def load_scorers(
+    given: Mapping[str, Any], prompts: Iterable[Prompt] = ()
+) -> dict[str, Scorer | PreferenceScorer]:
+    """Load every scorer, and give those that can use it the shared score cache.
+
+    Args:
+        given: Name -> whatever `load_scorer` takes.
+        prompts: What they are to judge answers to: those that one cannot score are said now.
+
+    Raises:
+        ScorerError: If one cannot be loaded, or can score none of the prompts.
+    """
     from rm_monitor.cache.cached import cached  # noqa: PLC0415  pulls in scorers only when used
     from rm_monitor.cache.scores import ScoreStore  # noqa: PLC0415
+    from rm_monitor.evaluation.screening import screen  # noqa: PLC0415
 
     store = ScoreStore()  # opened when first used
 
@@ -70,7 +81,9 @@ def load_scorers(given: Mapping[str, Any]) -> dict[str, Scorer | PreferenceScore
             scorer.each(with_cache)
         return cached(scorer, store)
 
-    return {name: with_cache(load_scorer(source)) for name, source in given.items()}
+    scorers = {name: with_cache(load_scorer(source)) for name, source in given.items()}
+    screen(scorers, tuple(prompts))
+    return scorers
 
 
 def is_first_process() -> bool:

@@ -155,7 +155,7 @@ class RewardMonitor:
         panel: Panel | None = None
         if inputs.is_first_process():
             with _quietly():
-                scorers = inputs.load_scorers(given.scorers)
+                scorers = inputs.load_scorers(given.scorers, given.prompts)
             panel = Panel(scorers, tuple(given.prompts), temperature=temperature)
             metric = panel.headline(metric)
         self.prompts = given.prompts

@@ -10,10 +10,28 @@ from rm_monitor.scorers.detect import ABOUT
 from rm_monitor.scorers.text.formatting import Formatter
 from rm_monitor.types import Prompt, Scale
 
-__all__ = ["Description", "InputFormat", "describe_input"]
+__all__ = ["Description", "InputFormat", "describe_input", "unread"]
 
 EXAMPLE = Prompt(id="example", messages=({"role": "user", "content": "What is two plus two?"},))
 ANSWER = "Four."
+# What templates are seen to refuse or leave out: each in a conversation that needs nothing else.
+SHAPES: Mapping[str, Prompt] = {
+    "system turns": Prompt(
+        id="system",
+        messages=(
+            {"role": "system", "content": "Answer in one short word."},
+            {"role": "user", "content": "What is two plus two?"},
+        ),
+    ),
+    "earlier turns": Prompt(
+        id="turns",
+        messages=(
+            {"role": "user", "content": "Name a prime number."},
+            {"role": "assistant", "content": "Seven is one."},
+            {"role": "user", "content": "What is two plus two?"},
+        ),
+    ),
+}
 SCALES: Mapping[str, str] = {
     "logit": "a difference of two rewards is the log-odds that the first is better",
     "rating": "differences rank answers",
@@ -141,6 +159,17 @@ def describe_input(formatter: Formatter, *, answers: int = 1) -> InputFormat:
         tail=tuple(tokenizer.convert_ids_to_tokens(list(ids[-8:]))),
         closed=answers == 2 or _closed(tokenizer, formatter, ids),
     )
+
+
+def unread(formatter: Formatter, *, answers: int = 1) -> list[str]:
+    """What an input format refuses or leaves out of ordinary conversations, a sentence each."""
+    found = []
+    for name, prompt in SHAPES.items():
+        if formatter.refuses(prompt, answers=answers):
+            found.append(f"its template refuses {name}: prompts with any are left out, flagged `unrendered`")
+        elif prompt.id in formatter.screen([prompt], answers=answers).incomplete:
+            found.append(f"its template leaves out {name}: prompts with any are flagged `dropped`")
+    return found
 
 
 def leading(ids: Sequence[int], token: int | None) -> int:

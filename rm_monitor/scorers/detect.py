@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from rm_monitor.errors import ScorerError
 from rm_monitor.scorers.checkpoint import Checkpoint
 
-__all__ = ["ABOUT", "KINDS", "TOLD", "detect"]
+__all__ = ["ABOUT", "KINDS", "ROOMS", "TOLD", "detect"]
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -71,6 +71,9 @@ HINTS = {"nemotron": "nemotron.*reward", "pair_preference": "pair.?pref", "impli
 
 KINDS = (*(rule.kind for rule in RULES), *TOLD)
 
+#: Where a kind's module is, if not in families/.
+ROOMS: Mapping[str, str] = {}
+
 #: What each kind is, for people.
 ABOUT = {
     "lora": "a PEFT adapter of a reward model, merged into its base",
@@ -94,10 +97,17 @@ VALUE_HEAD = (
     "preferences, name the kind: `kind='grm'`"
 )
 
+PROCESS = (
+    "it rates the steps of a solution, not answers (a process reward model), and which steps count and how "
+    "they make one number is decided outside its files: split answers as it was trained, take the lowest or "
+    "last step's score, and give that as a function f(prompts, completions) -> scores"
+)
+
+STEPS = ("step_tag_id", "step_token", "step_token_id", "step_separator")  # of a config that rates steps
+
 UNSUPPORTED = {
     "InternLM2ForRewardModel": "its network is not in transformers: serve it (vLLM, SGLang) and give the URL",
-    "ForTokenClassification": "it rates steps, not answers (a process reward model)",
-    "ForProcessRewardModel": "it rates steps, not answers (a process reward model)",
+    "ForTokenClassification": PROCESS,
     "CausalLMWithValueHead": VALUE_HEAD,
 }
 
@@ -124,10 +134,23 @@ def detect(checkpoint: Checkpoint, *, kind: str | None = None) -> str:
     for name, reason in UNSUPPORTED.items():
         if _is(config, name):
             raise ScorerError(f"{checkpoint.name!r} ({name}) cannot be scored here: {reason}")
+    if _is_process(checkpoint):
+        raise ScorerError(f"{checkpoint.name!r} cannot be scored here: {PROCESS}")
     for rule in RULES:
         if rule.matches(config, shapes):
             return rule.kind
     raise ScorerError(_undecided(checkpoint))
+
+
+def _is_process(checkpoint: Checkpoint) -> bool:
+    """Whether it rates steps: its class, its name or its config says so."""
+    classes = [str(name) for name in checkpoint.config.get("architectures") or ()]
+    name = re.split(r"[/\\]", checkpoint.name.rstrip("/\\"))[-1]
+    return (
+        any(re.search(r"prm|process|stepreward", one, re.I) for one in classes)
+        or re.search(r"(?<![a-z])o?prm(?![a-z])", name, re.I) is not None
+        or any(key in checkpoint.config for key in STEPS)
+    )
 
 
 def _undecided(checkpoint: Checkpoint) -> str:

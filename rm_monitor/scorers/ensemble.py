@@ -24,6 +24,8 @@ from rm_monitor.types import (
     PreferenceScorer,
     Prompt,
     Scorer,
+    Screened,
+    Screens,
 )
 
 __all__ = ["Ensemble", "combine"]
@@ -120,6 +122,13 @@ class Ensemble:
     def each(self, change: Callable[[Any], Any]) -> None:
         """Put something around every member, such as the score cache."""
         self.members = {name: change(member) for name, member in self.members.items()}
+
+    def screen(self, prompts: Sequence[Prompt]) -> Screened:
+        """What any of the members says: a pair that one of them could not judge is left out."""
+        told = [member.screen(prompts) for member in self.members.values() if isinstance(member, Screens)]
+        unscorable = {id_: why for one in told for id_, why in one.unscorable.items()}
+        incomplete = {id_: why for one in told for id_, why in one.incomplete.items()}
+        return Screened(unscorable, {id_: w for id_, w in incomplete.items() if id_ not in unscorable})
 
     def counts(self) -> dict[str, int]:
         """What the members' work has cost so far."""

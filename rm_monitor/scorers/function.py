@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -45,6 +46,12 @@ class FunctionScorer:
     ) -> None:
         if not callable(function):
             raise TypeError(f"`function` must be callable, got {type(function).__name__}")
+        if scale not in ("logit", "rating", "unit", "unknown"):
+            raise ValueError(f"`scale` must be 'logit', 'rating', 'unit' or 'unknown', got {scale!r}")
+        if temperature is not None and not 0 < temperature < math.inf:
+            raise ValueError(
+                f"`temperature` divides differences of rewards and must be above 0, got {temperature}"
+            )
         self.name = name or getattr(function, "__name__", type(function).__name__)
         self.scale = scale
         self.temperature = temperature

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -11,10 +12,13 @@ from typing import Any
 
 from rm_monitor.errors import ScorerError
 from rm_monitor.scorers.checkpoint import open_checkpoint
-from rm_monitor.scorers.detect import detect
-from rm_monitor.types import Describes, PreferenceScorer, Scale, Scorer
+from rm_monitor.scorers.detect import ROOMS, detect
+from rm_monitor.scorers.reads import only, refuse_unread
+from rm_monitor.types import Calibrated, Describes, PreferenceScorer, Scale, Scorer
 
 __all__ = ["load_scorer"]
+
+_FUNCTION = ("fingerprint", "name", "scale", "temperature")
 
 
 def load_scorer(
@@ -45,7 +49,7 @@ def load_scorer(
     Args:
         source: A hub id or local folder; a loaded ``*ForSequenceClassification`` model (with
             ``tokenizer=``); a function ``f(prompts, completions) -> scores``; the URL of a server; or a
-            Scorer or PreferenceScorer, returned as it is.
+            Scorer or PreferenceScorer, returned as it is. An option that a source does not read is refused.
         kind: The family, where files do not tell (``nemotron``, ``pair_preference``, ``implicit``) or are
             wrong.
         index: Which label of a multi-label head is the reward.
@@ -66,7 +70,8 @@ def load_scorer(
         temperature: Divides differences of rewards, so that their sigmoid is a probability: fitted on
             labelled pairs by ``rm-monitor doctor --pairs``.
         show: Print what was found, to stderr.
-        **more: ``deterministic=True`` scores one row a forward; ``idle="cpu"`` keeps the weights in main
+        **more: ``fingerprint=`` names the version of a function, without which its scores are not kept;
+            ``deterministic=True`` scores one row a forward; ``idle="cpu"`` keeps the weights in main
             memory and puts them on the device only while they score, ``idle="unload"`` reads them from
             their files for each scoring; ``chat_template=``, ``input_format=``
             (``chat``, ``text_pair``, ``plain``) and ``bos=`` (``template``, ``one``, ``none``) set the
@@ -94,7 +99,7 @@ def load_scorer(
         "scale": scale,
         "temperature": temperature,
     }
-    scorer = _load(source, kind, options)
+    scorer = _load(source, kind, only(options))
     if scorer is not source:  # another process can make it again
         vars(scorer)["made_by"] = partial(load_scorer, source, kind=kind, **options)
     if show and scorer is not source and isinstance(scorer, Describes):
@@ -102,19 +107,25 @@ def load_scorer(
     return scorer
 
 
-def _load(source: Any, kind: str | None, options: dict[str, Any]) -> Scorer | PreferenceScorer:
+def _load(source: Any, kind: str | None, given: dict[str, Any]) -> Scorer | PreferenceScorer:
     if isinstance(source, (str, Path)):
         if str(source).startswith(("http://", "https://")):
-            given = {k: v for k, v in options.items() if v is not None}
-            remote: Scorer | PreferenceScorer = _call("remote", "load_remote", str(source), **given)
+            remote: Scorer | PreferenceScorer = _call(
+                "remote", "load_remote", str(source), kind=kind, **given
+            )
             return remote
-        return _from_files(source, kind, options)
+        return _from_files(source, kind, given)
+    named = given if kind is None else {**given, "kind": kind}
     if hasattr(source, "state_dict") and hasattr(source, "forward"):
-        return _placed(_call("loaded", "build", source, _options(options)), options)
+        loaded = import_module("rm_monitor.scorers.loaded")
+        refuse_unread(named, loaded.READS, "a model that is loaded already")
+        return _placed(loaded.build(source, _options(given)), given)
     if isinstance(source, (Scorer, PreferenceScorer)):
+        refuse_unread(named, (), "a scorer that is ready")
+        _check_temperature(source)
         return source
     if callable(source):
-        given = {k: options[k] for k in ("name", "scale", "temperature") if options[k] is not None}
+        refuse_unread(named, _FUNCTION, "a function")
         function: Scorer = _call("function", "FunctionScorer", source, **given)
         return function
     raise TypeError(
@@ -124,17 +135,29 @@ def _load(source: Any, kind: str | None, options: dict[str, Any]) -> Scorer | Pr
     )
 
 
-def _from_files(source: str | Path, kind: str | None, options: dict[str, Any]) -> Scorer | PreferenceScorer:
-    checkpoint = open_checkpoint(source, revision=options["revision"])
+def _check_temperature(scorer: Any) -> None:
+    """A ready scorer's own: divided by 0 there is no probability, and 1 in its place would be a guess."""
+    told = scorer.temperature if isinstance(scorer, Calibrated) else None
+    if told is not None and not 0 < told < math.inf:
+        raise ValueError(
+            f"`temperature` of {type(scorer).__name__} divides differences of rewards and must be above 0 or "
+            f"None, got {told}"
+        )
+
+
+def _from_files(source: str | Path, kind: str | None, given: dict[str, Any]) -> Scorer | PreferenceScorer:
+    checkpoint = open_checkpoint(source, revision=given.get("revision"))
     family = detect(checkpoint, kind=kind)  # the name of its module, which brings its part of transformers
+    module = import_module(f"rm_monitor.scorers.{ROOMS.get(family, 'families')}.{family}")
+    refuse_unread(given, module.READS, f"a reward model of kind {family!r}")
 
     def build() -> Any:
-        return _call(f"families.{family}", "build", checkpoint, _options(options))
+        return module.build(checkpoint, _options(given))
 
     built = build()
     if hasattr(built, "keep_beginnings"):
         built.keep_beginnings()
-    return _placed(built, options, again=build)
+    return _placed(built, given, again=build)
 
 
 def _placed(
@@ -157,11 +180,7 @@ def _placed(
 
 
 def _options(given: dict[str, Any]) -> Any:
-    options = import_module("rm_monitor.scorers.options").Options
-    unknown = sorted(set(given) - set(options.__dataclass_fields__))
-    if unknown:
-        raise TypeError(f"load_scorer() has no argument {unknown[0]!r} for a model in this process")
-    return options(**given)
+    return import_module("rm_monitor.scorers.options").Options(**given)
 
 
 def _call(module: str, function: str, *args: Any, **kwargs: Any) -> Any:

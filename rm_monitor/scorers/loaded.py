@@ -7,17 +7,20 @@ from typing import Any
 import torch
 
 from rm_monitor.errors import ScorerError
-from rm_monitor.scorers.families.bradley_terry import LinearHead, scale_of, skipped_token
+from rm_monitor.scorers.families.bradley_terry import LinearHead, skipped_token
 from rm_monitor.scorers.families.text_pair import LabelHead
-from rm_monitor.scorers.heads.columns import Columns, label_names
+from rm_monitor.scorers.heads.columns import Columns, label_names, scale_of
 from rm_monitor.scorers.options import Options
+from rm_monitor.scorers.reads import CHAT, COMMON, LABELS
 from rm_monitor.scorers.run import networks
 from rm_monitor.scorers.run.assemble import encoding_for, put_together
 from rm_monitor.scorers.run.parts import Head, Reader
 from rm_monitor.scorers.run.pointwise import PointwiseScorer
 from rm_monitor.scorers.run.readers import HiddenReader, LogitsReader
 
-__all__ = ["build"]
+__all__ = ["READS", "build"]
+
+READS = (COMMON - {"dtype", "device", "revision"}) | CHAT | LABELS | {"pooling"}
 
 
 def build(model: Any, options: Options) -> PointwiseScorer:
@@ -47,6 +50,8 @@ def build(model: Any, options: Options) -> PointwiseScorer:
             "folder or id, so that "
             "its kind can be detected, or a function"
         )
+    if encoder and options.pooling != "auto":
+        raise ValueError("`pooling` says which token of a decoder is read, and this model is an encoder")
     count = len(head.weight) if head is not None else int(config.num_labels)
     columns = Columns.choose(
         count,

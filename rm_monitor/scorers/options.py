@@ -64,8 +64,8 @@ class Options:
         if self.pooling not in ("auto", "mask", "hf"):
             raise ValueError(f"`pooling` must be 'auto', 'mask' or 'hf', got {self.pooling!r}")
 
-    def formatter(self, encoding: Encoding, *, limit: int | None) -> Formatter:
-        """The formatter of a model that reads at most ``limit`` tokens.
+    def formatter(self, encoding: Encoding, *, limit: int | None, vocabulary: int | None = None) -> Formatter:
+        """The formatter of a model that reads at most ``limit`` tokens, of ``vocabulary`` different ones.
 
         Raises:
             ValueError: If ``max_length`` asks for more.
@@ -80,9 +80,20 @@ class Options:
             max_length=limit if self.max_length is None else self.max_length,
             on_overflow=self.on_overflow,
             strip_think=self.strip_think,
+            vocabulary=vocabulary,
         )
 
-    def batcher(self, tokenizer: Any) -> Batcher:
-        """The batcher of a model with this tokenizer."""
-        pad = next((i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id) if i is not None), 0)
-        return Batcher(tokens=self.batch_tokens, single=self.deterministic, pad_id=pad)
+    def batcher(self, tokenizer: Any, *, vocabulary: int | None = None, switch: int | None = None) -> Batcher:
+        """The batcher of a model with this tokenizer.
+
+        Args:
+            tokenizer: The reward model's own.
+            vocabulary: Tokens the network has an embedding for: a padding token added to the tokenizer alone
+                is none of them. What is padded is masked, so any other will do.
+            switch: Length at which the network reads positions in another way.
+        """
+        wanted = (tokenizer.pad_token_id, tokenizer.eos_token_id)
+        known = (i for i in wanted if i is not None and (vocabulary is None or 0 <= i < vocabulary))
+        return Batcher(
+            tokens=self.batch_tokens, single=self.deterministic, pad_id=next(known, 0), switch=switch
+        )

@@ -7,7 +7,7 @@ None of them is needed. A class that has the members has the ability; there is n
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from rm_monitor.types.arrays import FloatArray
 from rm_monitor.types.scores import Scores
@@ -24,6 +24,8 @@ __all__ = [
     "Remembers",
     "Renders",
     "ScoresAlone",
+    "Screened",
+    "Screens",
     "ValueStore",
     "Weighs",
     "Wraps",
@@ -119,6 +121,26 @@ class Counts(Protocol):
 
     def counts(self) -> Mapping[str, int]:
         """Scores that were ``kept`` or ``new``, ``tokens`` read; of all scorers it is made of, together."""
+
+
+class Screened(NamedTuple):
+    """What is wrong with some prompts whatever the answer is, in words by the prompt's id.
+
+    Attributes:
+        unscorable: Every answer to it will be nan.
+        incomplete: Answers are scored, but not everything that is asked is read.
+    """
+
+    unscorable: Mapping[str, str]
+    incomplete: Mapping[str, str]
+
+
+@runtime_checkable
+class Screens(Protocol):
+    """Can say of prompts, before anything is answered, that it cannot score them."""
+
+    def screen(self, prompts: Sequence[Prompt]) -> Screened:
+        """What is wrong with these prompts."""
 
 
 @runtime_checkable

@@ -604,7 +604,7 @@ def test_a_merged_token_at_the_boundary_belongs_to_the_answer():
 
     tokenizer = make_tokenizer("{% for m in messages %}{{ m['content'] }}{% endfor %}")
     tokenizer.add_tokens([AddedToken("xy", special=False)])
-    encoded = AnswerEncoding(ChatEncoding.of(tokenizer))([{"role": "user", "content": "abx"}], "yz")
+    encoded = AnswerEncoding(ChatEncoding.of(tokenizer))(prompt("abx"), "yz")
     vocabulary = tokenizer.get_vocab()
     assert encoded.ids == (vocabulary["a"], vocabulary["b"], vocabulary["xy"], vocabulary["z"])
     assert encoded.start == 2

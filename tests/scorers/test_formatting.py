@@ -1,5 +1,7 @@
 """Conversation -> ids: what the reward model really reads."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -192,7 +194,7 @@ def test_an_overflow_is_left_out_and_flagged():
 
 
 def test_an_overflow_raises_if_the_user_asks_for_it():
-    with pytest.raises(ScorerError, match=r"prompt 'p' and its answer are \d+ tokens, more than the 40"):
+    with pytest.raises(ScorerError, match=r"prompt 'What is two.*are \d+ tokens, more than the 40"):
         formatter(max_length=40, on_overflow="error").render(prompt(), "a" * 40)
 
 
@@ -232,8 +234,9 @@ def test_a_template_that_refuses_a_role_says_which_prompt_it_was():
     asked = type(prompt())(
         id="p7", messages=({"role": "system", "content": "a"}, {"role": "user", "content": "b"})
     )
-    with pytest.raises(ScorerError, match=r"refuses prompt 'p7' .*no system"):
-        formatter(template).render(asked, "x")
+    rendered = formatter(template).render(asked, "x")
+    assert (rendered.usable, rendered.flags) == (False, {"unrendered"})
+    assert re.search(r"refuses prompt 'b' .*no system", formatter(template).refuses(asked))
 
 
 def test_a_pair_is_the_prompt_then_the_answer():

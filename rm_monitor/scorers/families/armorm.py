@@ -14,6 +14,7 @@ from rm_monitor.scorers.checkpoint import Checkpoint
 from rm_monitor.scorers.heads.gate import gate_pattern, last_occurrence
 from rm_monitor.scorers.heads.layers import linear, perceptron
 from rm_monitor.scorers.options import Options
+from rm_monitor.scorers.reads import CHAT, COMMON
 from rm_monitor.scorers.run.assemble import chat_encoding, decoder_scorer
 from rm_monitor.scorers.run.parts import Readout
 from rm_monitor.scorers.run.pointwise import PointwiseScorer
@@ -21,7 +22,9 @@ from rm_monitor.scorers.run.pooling import last_token
 from rm_monitor.scorers.text.encodings import Encoded
 from rm_monitor.types import Scale
 
-__all__ = ["GatedHead", "attribute_names", "build", "gating_of"]
+__all__ = ["READS", "GatedHead", "attribute_names", "build", "gating_of"]
+
+READS = COMMON | CHAT
 
 _GROUPS = {
     "helpsteer": ("helpfulness", "correctness", "coherence", "complexity", "verbosity"),

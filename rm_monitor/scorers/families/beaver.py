@@ -12,8 +12,10 @@ import torch
 
 from rm_monitor.errors import ScorerError
 from rm_monitor.scorers.checkpoint import Checkpoint
+from rm_monitor.scorers.heads.columns import Columns, choose, scale_of
 from rm_monitor.scorers.heads.layers import LastTokenHead, linear
 from rm_monitor.scorers.options import Options
+from rm_monitor.scorers.reads import COMMON, LABELS
 from rm_monitor.scorers.run import networks
 from rm_monitor.scorers.run.assemble import decoder_scorer
 from rm_monitor.scorers.run.parts import Readout
@@ -21,7 +23,9 @@ from rm_monitor.scorers.run.pointwise import PointwiseScorer
 from rm_monitor.scorers.text.encodings import TextEncoding
 from rm_monitor.types import Message
 
-__all__ = ["BeaverHead", "beaver_text", "build"]
+__all__ = ["READS", "BeaverHead", "beaver_text", "build"]
+
+READS = COMMON | LABELS
 
 EPSILON = 1e-8  # as in their normaliser
 
@@ -50,6 +54,7 @@ class BeaverHead(LastTokenHead):
 
     Args:
         layer: ``score_head``.
+        columns: Which of its numbers make the score.
         mean: Of the normaliser.
         std: Of the normaliser.
         kind: ``reward`` normalises by mean and std, ``cost`` by std alone.
@@ -64,6 +69,7 @@ class BeaverHead(LastTokenHead):
         self,
         layer: torch.nn.Linear,
         *,
+        columns: Columns,
         mean: torch.Tensor,
         std: torch.Tensor,
         kind: str,
@@ -72,16 +78,18 @@ class BeaverHead(LastTokenHead):
     ) -> None:
         stretched = normalise and bool((std != 1).any())
         super().__init__(
-            scale=options.scale or ("unknown" if stretched else "logit"),
+            scale="unknown" if stretched and options.scale is None else scale_of(columns, options),
             identity={
-                "reward": "its cost, negated" if kind == "cost" else "its score",
                 "score type": kind,
                 "normalised": str(normalise),
                 "sign": "-1" if kind == "cost" else "+1",
+                **columns.identity,
+                "reward": f"its cost, negated; {columns.rule}" if kind == "cost" else columns.rule,
             },
-            attributes=("unsafe",) if kind == "cost" else (),
+            attributes=(*columns.attributes, *(("unsafe",) if kind == "cost" else ())),
         )
         self.layer = layer
+        self.columns = columns
         self.register_buffer("mean", mean.float() if kind == "reward" else torch.zeros_like(mean.float()))
         self.register_buffer("std", std.float())
         self.normalise = normalise
@@ -92,8 +100,9 @@ class BeaverHead(LastTokenHead):
         scores = self.layer(read[:, 0])
         if self.normalise:
             scores = (scores - self.mean) / (self.std + EPSILON)
-        said = {name: (scores[:, 0] > 0).float() for name in self.attributes}  # a cost above 0
-        return Readout(self.sign * scores[:, 0], said)
+        number, labels = self.columns(scores)
+        unsafe = {"unsafe": (number > 0).float()} if self.sign < 0 else {}  # a cost above 0
+        return Readout(self.sign * number, {**labels, **unsafe})
 
 
 def build(checkpoint: Checkpoint, options: Options) -> PointwiseScorer:
@@ -107,6 +116,7 @@ def build(checkpoint: Checkpoint, options: Options) -> PointwiseScorer:
     layer = linear(tensors["score_head.weight"], tensors.get("score_head.bias"))
     head = BeaverHead(
         layer,
+        columns=choose(checkpoint, options, layer.out_features),
         mean=_statistic(checkpoint, "mean", 0.0, layer.out_features),
         std=_statistic(checkpoint, "var", 1.0, layer.out_features).sqrt(),
         kind=kind,

@@ -13,9 +13,10 @@ import torch
 
 from rm_monitor.scorers.checkpoint import Checkpoint
 from rm_monitor.scorers.describe import ANSWER, EXAMPLE
-from rm_monitor.scorers.heads.columns import Columns, label_names
+from rm_monitor.scorers.heads.columns import Columns, choose, scale_of
 from rm_monitor.scorers.heads.layers import LastTokenHead, linear
 from rm_monitor.scorers.options import Options
+from rm_monitor.scorers.reads import CHAT, COMMON, LABELS
 from rm_monitor.scorers.run import networks
 from rm_monitor.scorers.run.assemble import chat_encoding, decoder_scorer
 from rm_monitor.scorers.run.parts import Readout
@@ -24,7 +25,9 @@ from rm_monitor.scorers.run.pooling import last_token
 from rm_monitor.scorers.text.encodings import Encoded, Encoding
 from rm_monitor.types import Scale
 
-__all__ = ["LinearHead", "build", "choose", "scale_of", "skipped_token"]
+__all__ = ["READS", "LinearHead", "build", "skipped_token"]
+
+READS = COMMON | CHAT | LABELS | {"pooling"}
 
 log = logging.getLogger("rm_monitor")
 
@@ -84,22 +87,6 @@ def build(checkpoint: Checkpoint, options: Options) -> PointwiseScorer:
     )
 
 
-def choose(checkpoint: Checkpoint, options: Options, count: int) -> Columns:
-    """Which of the labels are the reward."""
-    return Columns.choose(
-        count,
-        names=label_names(checkpoint.config, count),
-        index=options.index,
-        weights=options.weights,
-        model=repr(checkpoint.name),
-    )
-
-
-def scale_of(columns: Columns, options: Options) -> Scale:
-    """Log-odds for a single label, as the Bradley-Terry likelihood trains it; unknown for one of several."""
-    return options.scale or ("logit" if columns.count == 1 else "unknown")
-
-
 def skipped_token(encoding: Encoding, pad: int | None, options: Options) -> tuple[int | None, list[str]]:
     """The token that does not count as the last one, and what a person should know of it.
 
@@ -108,7 +95,7 @@ def skipped_token(encoding: Encoding, pad: int | None, options: Options) -> tupl
     a model was trained and evaluated one token earlier, so it is read there; ``pooling="mask"`` reads the
     end all the same.
     """
-    ids = encoding(EXAMPLE.messages, ANSWER).ids
+    ids = encoding(EXAMPLE, ANSWER).ids
     if options.pooling == "mask" or pad is None or not ids or ids[-1] != pad:
         return None, []
     note = (

@@ -7,7 +7,7 @@ log-odds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ import torch
 from rm_monitor.errors import ScorerError
 from rm_monitor.scorers.checkpoint import Checkpoint, open_checkpoint
 from rm_monitor.scorers.options import Options
+from rm_monitor.scorers.reads import COMMON
 from rm_monitor.scorers.run import networks
 from rm_monitor.scorers.run.assemble import put_together
 from rm_monitor.scorers.run.batching import Batch
@@ -23,9 +24,11 @@ from rm_monitor.scorers.run.parts import Readout
 from rm_monitor.scorers.run.pointwise import PointwiseScorer
 from rm_monitor.scorers.text.encodings import ChatEncoding, Encoded, conversation
 from rm_monitor.scorers.text.formatting import tokenizer_digest
-from rm_monitor.types import Message, Scale
+from rm_monitor.types import Prompt, Scale
 
-__all__ = ["AnswerEncoding", "ImplicitHead", "LogRatioReader", "build"]
+__all__ = ["READS", "AnswerEncoding", "ImplicitHead", "LogRatioReader", "build"]
+
+READS = COMMON | {"chat_template", "bos", "reference", "beta", "length_normalised"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +53,15 @@ class AnswerEncoding:
         """That of the template."""
         return {**self.chat.identity, "format": "chat, answer marked"}
 
-    def __call__(self, messages: Sequence[Message], *answers: str) -> Encoded:
+    def __call__(self, prompt: Prompt, *answers: str) -> Encoded:
         """The ids, and the first one that is not the prompt's.
 
         The prompt is tokenised alone and compared: where the last token of the prompt and the first of the
         answer merge, the answer begins with the merged one.
         """
-        ids = self.chat.ids(conversation(messages, answers))
-        prompt = self.chat.ids(conversation(messages, ()), generation_prompt=True)
-        start = next((i for i, (a, b) in enumerate(zip(prompt, ids, strict=False)) if a != b), len(prompt))
+        ids = self.chat.ids(conversation(prompt, answers), asked=prompt)
+        asked = self.chat.ids(conversation(prompt, ()), generation_prompt=True, asked=prompt)
+        start = next((i for i, (a, b) in enumerate(zip(asked, ids, strict=False)) if a != b), len(asked))
         return Encoded(ids, None, min(start, len(ids)))
 
 

@@ -9,34 +9,53 @@ from __future__ import annotations
 import torch
 
 from rm_monitor.scorers.checkpoint import Checkpoint
-from rm_monitor.scorers.heads.layers import LastTokenHead, perceptron
+from rm_monitor.scorers.heads.columns import Columns, choose, scale_of
+from rm_monitor.scorers.heads.layers import LastTokenHead, labels_of, perceptron
 from rm_monitor.scorers.options import Options
+from rm_monitor.scorers.reads import CHAT, COMMON, LABELS
 from rm_monitor.scorers.run.assemble import chat_encoding, decoder_scorer
 from rm_monitor.scorers.run.parts import Readout
 from rm_monitor.scorers.run.pointwise import PointwiseScorer
+from rm_monitor.types import Scale
 
-__all__ = ["PerceptronHead", "build"]
+__all__ = ["READS", "PerceptronHead", "build"]
+
+READS = COMMON | CHAT | LABELS
 
 
 class PerceptronHead(LastTokenHead):
-    """One number from a perceptron on the last token."""
+    """Labels from a perceptron on the last token, and the reward among them.
 
-    def __init__(self, layers: torch.nn.Sequential, options: Options, activation: str) -> None:
-        shape = "-".join(str(layer.in_features) for layer in layers if isinstance(layer, torch.nn.Linear))
+    Args:
+        layers: ``(hidden,) -> (labels,)``.
+        columns: Which labels make the reward.
+        scale: What a difference of rewards means.
+        activation: What stands between the layers, for people.
+    """
+
+    def __init__(
+        self, layers: torch.nn.Sequential, *, columns: Columns, scale: Scale, activation: str
+    ) -> None:
+        sizes = [layer.in_features for layer in layers if isinstance(layer, torch.nn.Linear)]
+        shape = "-".join(map(str, [*sizes, columns.count]))
         super().__init__(
-            scale=options.scale or "logit",
-            identity={"reward": "its single number", "perceptron": f"{shape}-1", "with": activation},
+            scale=scale,
+            identity={"perceptron": shape, "with": activation, **columns.identity},
+            attributes=columns.attributes,
         )
         self.layers = layers
+        self.columns = columns
 
     def forward(self, read: torch.Tensor) -> Readout:
         """Rewards of ``(b, 1, hidden)``."""
-        return Readout(self.layers(read[:, 0])[:, 0])
+        return Readout(*self.columns(self.layers(read[:, 0])))
 
 
 def build(checkpoint: Checkpoint, options: Options) -> PointwiseScorer:
     """A scorer of this family."""
     tensors = checkpoint.read_starting("score.0.", "score.2.")
-    head = PerceptronHead(perceptron(tensors, "score", torch.nn.ReLU), options, "ReLU")
+    layers = perceptron(tensors, "score", torch.nn.ReLU)
+    columns = choose(checkpoint, options, labels_of(layers))
+    head = PerceptronHead(layers, columns=columns, scale=scale_of(columns, options), activation="ReLU")
     encoding = chat_encoding(checkpoint, options)
     return decoder_scorer(checkpoint, options, kind="inform", encoding=encoding, head=head)

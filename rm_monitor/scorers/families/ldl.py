@@ -13,11 +13,14 @@ from rm_monitor.errors import ScorerError
 from rm_monitor.scorers.checkpoint import Checkpoint
 from rm_monitor.scorers.heads.layers import LastTokenHead, perceptron
 from rm_monitor.scorers.options import Options
+from rm_monitor.scorers.reads import CHAT, COMMON
 from rm_monitor.scorers.run.assemble import chat_encoding, decoder_scorer
 from rm_monitor.scorers.run.parts import Readout
 from rm_monitor.scorers.run.pointwise import PointwiseScorer
 
-__all__ = ["MixtureHead", "build"]
+__all__ = ["READS", "MixtureHead", "build"]
+
+READS = COMMON | CHAT
 
 BINS = 10
 PREFIXES = ("regression_layer.network", "gating_layer.network")

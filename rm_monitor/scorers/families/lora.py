@@ -13,14 +13,18 @@ from typing import Any
 
 from rm_monitor.errors import ScorerError
 from rm_monitor.scorers.checkpoint import Checkpoint, open_checkpoint
-from rm_monitor.scorers.families.bradley_terry import LinearHead, choose, scale_of, skipped_token
+from rm_monitor.scorers.families.bradley_terry import LinearHead, skipped_token
+from rm_monitor.scorers.heads.columns import choose, scale_of
 from rm_monitor.scorers.options import Options
+from rm_monitor.scorers.reads import CHAT, COMMON, LABELS
 from rm_monitor.scorers.run import networks
 from rm_monitor.scorers.run.assemble import encoding_for, put_together
 from rm_monitor.scorers.run.pointwise import PointwiseScorer
 from rm_monitor.scorers.run.readers import HiddenReader
 
-__all__ = ["build"]
+__all__ = ["READS", "build"]
+
+READS = COMMON | CHAT | LABELS | {"pooling"}
 
 HEAD = re.compile(r"(base_model\.model\.)?score(\.modules_to_save)?(\.default)?\.weight")
 

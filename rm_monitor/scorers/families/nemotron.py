@@ -13,10 +13,13 @@ from rm_monitor.scorers.families.bradley_terry import LinearHead
 from rm_monitor.scorers.heads.columns import Columns
 from rm_monitor.scorers.heads.vocabulary import vocabulary_rows
 from rm_monitor.scorers.options import Options
+from rm_monitor.scorers.reads import CHAT, COMMON
 from rm_monitor.scorers.run.assemble import chat_encoding, decoder_scorer
 from rm_monitor.scorers.run.pointwise import PointwiseScorer
 
-__all__ = ["build"]
+__all__ = ["READS", "build"]
+
+READS = COMMON | CHAT
 
 LONGEST = 4096  # tokens; what its card promises, though the network has more positions
 

@@ -6,23 +6,27 @@ template does not.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from rm_monitor.scorers.checkpoint import Checkpoint
+from rm_monitor.scorers.heads.columns import Columns, choose, scale_of
 from rm_monitor.scorers.heads.layers import LastTokenHead, linear
 from rm_monitor.scorers.options import Options
+from rm_monitor.scorers.reads import COMMON, LABELS
 from rm_monitor.scorers.run import networks
 from rm_monitor.scorers.run.assemble import decoder_scorer, encoding_for
 from rm_monitor.scorers.run.parts import Readout
 from rm_monitor.scorers.run.pointwise import PointwiseScorer
 from rm_monitor.scorers.text.encodings import ChatEncoding, Encoded, Encoding, conversation
-from rm_monitor.types import Message
+from rm_monitor.types import Prompt
 
-__all__ = ["NormalisedHead", "OpenRLHFEncoding", "build"]
+__all__ = ["READS", "NormalisedHead", "OpenRLHFEncoding", "build"]
+
+READS = COMMON | LABELS | {"chat_template", "input_format"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +55,9 @@ class OpenRLHFEncoding:
         """That of the template."""
         return {**self.chat.identity, "format": "openrlhf"}
 
-    def __call__(self, messages: Sequence[Message], *answers: str) -> Encoded:
+    def __call__(self, prompt: Prompt, *answers: str) -> Encoded:
         """The ids of the closed text; the last one is always the end token."""
-        turns = conversation(messages, answers)
-        text = self.tokenizer.apply_chat_template(turns, chat_template=self.template, tokenize=False).rstrip(
-            "\n"
-        )
+        text = self.chat.text(conversation(prompt, answers), asked=prompt).rstrip("\n")
         end = self.tokenizer.eos_token
         if end and not text.endswith(end):
             text += f" {end}"
@@ -68,27 +69,49 @@ class OpenRLHFEncoding:
 
 
 class NormalisedHead(LastTokenHead):
-    """``(score - mean) / std`` if the model was saved with normalisation on."""
+    """``(score - mean) / std`` if the model was saved with normalisation on.
+
+    Args:
+        layer: ``(hidden,) -> (labels,)``.
+        columns: Which labels make the score.
+        mean: Of the scores in training.
+        std: Likewise.
+        normalise: Whether the model was saved so.
+        name: Of the layer in its files.
+        options: What the user said.
+    """
 
     def __init__(
-        self, layer: torch.nn.Linear, *, mean: float, std: float, normalise: bool, name: str, options: Options
+        self,
+        layer: torch.nn.Linear,
+        *,
+        columns: Columns,
+        mean: float,
+        std: float,
+        normalise: bool,
+        name: str,
+        options: Options,
     ) -> None:
+        stretched = normalise and std != 1.0
         super().__init__(
-            scale=options.scale or ("unknown" if normalise and std != 1.0 else "logit"),
+            scale="unknown" if stretched and options.scale is None else scale_of(columns, options),
             identity={
-                "reward": "its single number",
                 "head": name,
                 "mean": f"{mean:g}",
                 "std": f"{std:g}",
                 "normalised": str(normalise),
+                **columns.identity,
             },
+            attributes=columns.attributes,
         )
         self.layer = layer
+        self.columns = columns
         self.mean, self.std = (mean, std) if normalise else (0.0, 1.0)
 
     def forward(self, read: torch.Tensor) -> Readout:
         """Rewards of ``(b, 1, hidden)``."""
-        return Readout((self.layer(read[:, 0])[:, 0] - self.mean) / self.std)
+        reward, labels = self.columns(self.layer(read[:, 0]))
+        return Readout((reward - self.mean) / self.std, labels)
 
 
 def build(checkpoint: Checkpoint, options: Options) -> PointwiseScorer:
@@ -98,8 +121,10 @@ def build(checkpoint: Checkpoint, options: Options) -> PointwiseScorer:
     tensors = checkpoint.read_starting(f"{name}.weight", optional=(f"{name}.bias",))
     normalise = bool(config.get("normalize_reward", False))
     mean, std = float(config.get("mean", 0.0)), float(config.get("std", 1.0))
+    layer = linear(tensors[f"{name}.weight"], tensors.get(f"{name}.bias"))
     head = NormalisedHead(
-        linear(tensors[f"{name}.weight"], tensors.get(f"{name}.bias")),
+        layer,
+        columns=choose(checkpoint, options, layer.out_features),
         mean=mean,
         std=std,
         normalise=normalise,
@@ -111,6 +136,6 @@ def build(checkpoint: Checkpoint, options: Options) -> PointwiseScorer:
     if isinstance(encoding, ChatEncoding):
         encoding = OpenRLHFEncoding(encoding)
     notes = []
-    if head.scale == "unknown":
+    if head.scale == "unknown" and normalise and std != 1.0:
         notes = [f"scores are divided by std {std:g}: `temperature={1 / std:g}` gives back its log-odds"]
     return decoder_scorer(checkpoint, options, kind="openrlhf", encoding=encoding, head=head, notes=notes)

@@ -17,14 +17,17 @@ from rm_monitor.scorers.families.bradley_terry import LinearHead
 from rm_monitor.scorers.heads.columns import Columns
 from rm_monitor.scorers.heads.vocabulary import vocabulary_rows
 from rm_monitor.scorers.options import Options
+from rm_monitor.scorers.reads import PAIRWISE
 from rm_monitor.scorers.run import networks
 from rm_monitor.scorers.run.assemble import put_together
 from rm_monitor.scorers.run.pairwise import PairwiseScorer
 from rm_monitor.scorers.run.readers import HiddenReader
 from rm_monitor.scorers.text.encodings import ChatEncoding, Encoded
-from rm_monitor.types import Message
+from rm_monitor.types import Message, Prompt
 
-__all__ = ["PairQuestion", "build", "question"]
+__all__ = ["READS", "PairQuestion", "build", "question"]
+
+READS = PAIRWISE | {"chat_template", "bos"}
 
 MARKERS = ("[CONTEXT]", "[RESPONSE A]", "[RESPONSE B]")
 
@@ -68,9 +71,9 @@ class PairQuestion:
         """That of the template."""
         return {**self.chat.identity, "format": "pair_preference"}
 
-    def __call__(self, messages: Sequence[Message], *answers: str) -> Encoded:
+    def __call__(self, prompt: Prompt, *answers: str) -> Encoded:
         """The ids of the question, the assistant's turn opened."""
-        turn = {"role": "user", "content": question(messages, *answers)}
+        turn = {"role": "user", "content": question(prompt.messages, *answers)}
         return Encoded(self.chat.ids([turn], generation_prompt=True))
 
     def check(self, name: str) -> None:
@@ -115,5 +118,6 @@ def build(checkpoint: Checkpoint, options: Options) -> PairwiseScorer:
         reader=HiddenReader(model, identity),
         head=LinearHead(rows, columns=columns, scale="logit"),
         limit=networks.longest_input(model.config, tokenizer),
+        answers=2,
         average="probability",
     )

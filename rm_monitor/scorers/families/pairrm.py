@@ -16,6 +16,7 @@ import torch
 from rm_monitor.scorers.checkpoint import Checkpoint
 from rm_monitor.scorers.heads.layers import linear
 from rm_monitor.scorers.options import Options
+from rm_monitor.scorers.reads import PAIRWISE
 from rm_monitor.scorers.run import networks
 from rm_monitor.scorers.run.assemble import put_together
 from rm_monitor.scorers.run.batching import Batch
@@ -23,9 +24,11 @@ from rm_monitor.scorers.run.pairwise import PairwiseScorer
 from rm_monitor.scorers.run.parts import Readout
 from rm_monitor.scorers.run.pooling import at_positions
 from rm_monitor.scorers.text.encodings import Encoded
-from rm_monitor.types import Message, Scale
+from rm_monitor.types import Message, Prompt, Scale
 
-__all__ = ["MarkedReader", "PairRMHead", "SourceAndCandidates", "build"]
+__all__ = ["READS", "MarkedReader", "PairRMHead", "SourceAndCandidates", "build"]
+
+READS = PAIRWISE
 
 LONGEST = 2048  # tokens of source and candidates together, as they were trained
 LONGEST_SOURCE = 1224  # of which the source had at most so many, and each candidate half of what is left
@@ -49,9 +52,9 @@ class SourceAndCandidates:
         """The format has no settings."""
         return {"format": "pairrm"}
 
-    def __call__(self, messages: Sequence[Message], *answers: str) -> Encoded:
+    def __call__(self, prompt: Prompt, *answers: str) -> Encoded:
         """The ids of a source and two candidates, not truncated."""
-        source, candidates = source_and_candidates(messages, answers)
+        source, candidates = source_and_candidates(prompt.messages, answers)
         texts = [mark + text for mark, text in zip(MARKS, [source, *candidates], strict=True)]
         pieces = self.tokenizer(texts, truncation=False, padding=False, verbose=False)["input_ids"]
         room = (LONGEST - len(pieces[0])) // 2
@@ -151,5 +154,6 @@ def build(checkpoint: Checkpoint, options: Options) -> PairwiseScorer:
         reader=MarkedReader(model, identity),
         head=PairRMHead(layers, marks),
         limit=LONGEST,  # relative positions: more than its config's 512, and what it was trained with
+        answers=2,
         average="log_odds",
     )

@@ -14,13 +14,16 @@ from rm_monitor.scorers.families.armorm import MATRIX, GatedHead, gating_of
 from rm_monitor.scorers.heads.gate import gate_pattern
 from rm_monitor.scorers.heads.layers import linear, numbered_layers
 from rm_monitor.scorers.options import Options
+from rm_monitor.scorers.reads import CHAT, COMMON
 from rm_monitor.scorers.run.assemble import chat_encoding, decoder_scorer
 from rm_monitor.scorers.run.parts import Readout
 from rm_monitor.scorers.run.pointwise import PointwiseScorer
 
 SPREAD = "interquartile_range"
 
-__all__ = ["QuantileHead", "build", "gate_with_batch_norm"]
+__all__ = ["READS", "QuantileHead", "build", "gate_with_batch_norm"]
+
+READS = COMMON | CHAT
 
 
 class QuantileHead(GatedHead):

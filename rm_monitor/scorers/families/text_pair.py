@@ -8,10 +8,10 @@ import torch
 
 from rm_monitor.errors import ScorerError
 from rm_monitor.scorers.checkpoint import Checkpoint
-from rm_monitor.scorers.families.bradley_terry import choose, scale_of
-from rm_monitor.scorers.heads.columns import Columns
+from rm_monitor.scorers.heads.columns import Columns, choose, scale_of
 from rm_monitor.scorers.heads.layers import LastTokenHead
 from rm_monitor.scorers.options import Options
+from rm_monitor.scorers.reads import CHAT, COMMON, LABELS
 from rm_monitor.scorers.run import networks
 from rm_monitor.scorers.run.assemble import encoding_for, put_together
 from rm_monitor.scorers.run.parts import Readout
@@ -19,7 +19,9 @@ from rm_monitor.scorers.run.pointwise import PointwiseScorer
 from rm_monitor.scorers.run.readers import LogitsReader
 from rm_monitor.types import Scale
 
-__all__ = ["LabelHead", "build"]
+__all__ = ["READS", "LabelHead", "build"]
+
+READS = COMMON | CHAT | LABELS
 
 
 class LabelHead(LastTokenHead):

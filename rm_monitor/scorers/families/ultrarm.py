@@ -10,15 +10,18 @@ from collections.abc import Sequence
 
 from rm_monitor.scorers.checkpoint import Checkpoint
 from rm_monitor.scorers.families.bradley_terry import LinearHead
-from rm_monitor.scorers.heads.columns import Columns
+from rm_monitor.scorers.heads.columns import choose, scale_of
 from rm_monitor.scorers.options import Options
+from rm_monitor.scorers.reads import CHAT, COMMON, LABELS
 from rm_monitor.scorers.run import networks
 from rm_monitor.scorers.run.assemble import decoder_scorer, encoding_for
 from rm_monitor.scorers.run.pointwise import PointwiseScorer
 from rm_monitor.scorers.text.encodings import Encoding, TextEncoding
 from rm_monitor.types import Message
 
-__all__ = ["build", "eurus_text", "ultrarm_text"]
+__all__ = ["READS", "build", "eurus_text", "ultrarm_text"]
+
+READS = COMMON | CHAT | LABELS
 
 
 def ultrarm_text(messages: Sequence[Message], answer: str) -> str:
@@ -51,7 +54,7 @@ def build(checkpoint: Checkpoint, options: Options) -> PointwiseScorer:
     weight = checkpoint.read(["regression_head.weight"])["regression_head.weight"]
     tokenizer = networks.tokenizer_for(options, checkpoint)
     encoding: Encoding
-    if options.input_format or options.chat_template:
+    if options.input_format or options.chat_template or options.bos != "template":
         encoding = encoding_for(tokenizer, options, name=checkpoint.name)
     elif checkpoint.config.get("model_type") == "mistral":
         encoding = TextEncoding(
@@ -59,5 +62,6 @@ def build(checkpoint: Checkpoint, options: Options) -> PointwiseScorer:
         )
     else:
         encoding = TextEncoding(tokenizer, write=ultrarm_text, name="ultrarm", end=False)
-    head = LinearHead(weight, columns=Columns.choose(len(weight)), scale=options.scale or "logit")
+    columns = choose(checkpoint, options, len(weight))
+    head = LinearHead(weight, columns=columns, scale=scale_of(columns, options))
     return decoder_scorer(checkpoint, options, kind="ultrarm", encoding=encoding, head=head)

@@ -12,11 +12,14 @@ from rm_monitor.scorers.checkpoint import Checkpoint
 from rm_monitor.scorers.families.armorm import attribute_names
 from rm_monitor.scorers.heads.layers import LastTokenHead, linear, perceptron
 from rm_monitor.scorers.options import Options
+from rm_monitor.scorers.reads import CHAT, COMMON
 from rm_monitor.scorers.run.assemble import chat_encoding, decoder_scorer
 from rm_monitor.scorers.run.parts import Readout
 from rm_monitor.scorers.run.pointwise import PointwiseScorer
 
-__all__ = ["UncertainHead", "build"]
+__all__ = ["READS", "UncertainHead", "build"]
+
+READS = COMMON | CHAT
 
 
 class UncertainHead(LastTokenHead):

@@ -10,8 +10,11 @@ from typing import Any
 import torch
 
 from rm_monitor.errors import ScorerError
+from rm_monitor.scorers.checkpoint import Checkpoint
+from rm_monitor.scorers.options import Options
+from rm_monitor.types import Scale
 
-__all__ = ["Columns"]
+__all__ = ["Columns", "choose", "label_names", "scale_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +111,22 @@ def label_names(config: Mapping[str, Any], count: int) -> tuple[str, ...]:
     given = config.get("id2label") or {}
     names = tuple(str(given.get(str(i), given.get(i, ""))) for i in range(count))
     return names if all(names) and len(set(names)) == count else ()
+
+
+def choose(checkpoint: Checkpoint, options: Options, count: int) -> Columns:
+    """Which of the labels are the reward."""
+    return Columns.choose(
+        count,
+        names=label_names(checkpoint.config, count),
+        index=options.index,
+        weights=options.weights,
+        model=repr(checkpoint.name),
+    )
+
+
+def scale_of(columns: Columns, options: Options) -> Scale:
+    """Log-odds for a single label, as the Bradley-Terry likelihood trains it; unknown for one of several."""
+    return options.scale or ("logit" if columns.count == 1 else "unknown")
 
 
 def _weights(given: Sequence[float] | Mapping[str, float], names: tuple[str, ...]) -> tuple[float, ...]:

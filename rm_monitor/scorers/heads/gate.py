@@ -24,7 +24,7 @@ def gate_pattern(encoding: Encoding, name: str) -> tuple[int, ...]:
     Raises:
         ScorerError: If the template does not write them before the answer, or writes them after it too.
     """
-    ids = encoding(EXAMPLE.messages, ANSWER).ids
+    ids = encoding(EXAMPLE, ANSWER).ids
     for opening in OPENINGS:
         pattern = tuple(encoding.tokenizer(opening, add_special_tokens=False)["input_ids"])
         found = last_occurrence(ids, pattern)

@@ -11,7 +11,7 @@ from rm_monitor.scorers.run.pooling import last_token
 from rm_monitor.scorers.text.encodings import Encoded
 from rm_monitor.types import Scale
 
-__all__ = ["LastTokenHead", "linear", "numbered_layers", "perceptron"]
+__all__ = ["LastTokenHead", "labels_of", "linear", "numbered_layers", "perceptron"]
 
 
 class LastTokenHead(torch.nn.Module):
@@ -51,6 +51,11 @@ def perceptron(
     for name in numbered_layers(tensors, prefix):
         layers += [linear(tensors[f"{name}.weight"], tensors.get(f"{name}.bias")), activation()]
     return torch.nn.Sequential(*layers[:-1])
+
+
+def labels_of(layers: torch.nn.Sequential) -> int:
+    """How many numbers the last layer gives."""
+    return int([layer for layer in layers if isinstance(layer, torch.nn.Linear)][-1].out_features)
 
 
 def numbered_layers(names: Iterable[str], prefix: str) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from rm_monitor.errors import ScorerError, ScorerUnavailable
 from rm_monitor.http import BadReply, Client, Clock, Limits, Unavailable
 from rm_monitor.scorers.options import Options
+from rm_monitor.scorers.reads import only, refuse_unread
 from rm_monitor.scorers.remote.codecs import CODECS, Codec
 from rm_monitor.scorers.remote.render import Messages, Renderer, SteerLM, TokenIds, WholeText
 from rm_monitor.scorers.remote.scorer import RemoteScorer
@@ -17,7 +18,9 @@ from rm_monitor.scorers.run.assemble import encoding_for
 
 __all__ = ["load_remote"]
 
-_SERVERS_OWN = ("dtype", "device", "deterministic", "pooling", "reference")
+_SERVERS_OWN = ("dtype", "device", "deterministic", "pooling", "reference", "batch_tokens", "idle")
+_READ = ("name", "scale", "temperature", "revision", "index", "weights", "strip_think", "tokenizer")
+_RENDERING = ("chat_template", "input_format", "bos", "max_length", "on_overflow")
 _PATHS = {
     "/pooling": "vllm",
     "/get_reward": "openrlhf",
@@ -37,6 +40,7 @@ class Served(NamedTuple):
 def load_remote(
     url: str,
     *,
+    kind: str | None = None,
     codec: str | None = None,
     model: str | None = None,
     key_env: str | None = None,
@@ -52,6 +56,7 @@ def load_remote(
     Args:
         url: ``http://host:8000``; a path that names the endpoint (``/pooling``, ``/get_reward``) is taken
             off and tells the codec.
+        kind: Not for a reward model: the server knows what it serves.
         codec: ``vllm``, ``vllm_classify``, ``sglang``, ``openrlhf`` or ``nemo``; None: asked of the server.
         model: The name it is served under; None: the only one it lists.
         key_env: Environment variable with its key.
@@ -68,13 +73,11 @@ def load_remote(
         ScorerUnavailable: If the server is down.
         ScorerError: If it cannot be used; the message says why and what to do.
     """
-    given = {k: v for k, v in options.items() if v is not None}
-    unknown = sorted(set(given) - set(Options.__dataclass_fields__))
-    if unknown:
-        raise TypeError(f"load_scorer() has no argument {unknown[0]!r} for a reward model behind a server")
-    theirs = sorted(set(given) & set(_SERVERS_OWN))
+    given = only(options)
+    theirs = sorted(set(given) & set(_SERVERS_OWN) | ({"kind"} if kind is not None else set()))
     if theirs:
         raise ValueError(f"`{theirs[0]}` is decided where the server is started, not here")
+    refuse_unread(given, (*_READ, *_RENDERING), "a reward model behind a server")
     chosen = Options(**given)
     base, hint = _endpoint(url)
     client = Client(base, key_env=key_env, limits=limits, plain_http=plain_http, clock=clock)
@@ -83,6 +86,7 @@ def load_remote(
     except Unavailable as problem:
         raise ScorerUnavailable(str(problem)) from None
     used = _codec(codec or hint, served, client)
+    _refuse_unrendered(given, used)
     name = model or served.model or ("reward_model" if used.name == "nemo" else used.name)
     return RemoteScorer(
         client,
@@ -99,6 +103,20 @@ def load_remote(
         batch_size=batch_size,
         concurrency=concurrency,
     )
+
+
+def _refuse_unrendered(given: Mapping[str, Any], codec: Codec) -> None:
+    """What says how inputs are written is read only where they are written here."""
+    if "steerlm" in codec.forms:
+        unread: tuple[str, ...] = ("tokenizer", *_RENDERING)
+        reason = "its format is fixed"
+    elif given.get("tokenizer") is None and "messages" in codec.forms:
+        unread, reason = _RENDERING, "the server renders unless `tokenizer=` is the reward model's own"
+    else:
+        return
+    found = sorted(set(given) & set(unread))
+    if found:
+        raise ValueError(f"`{found[0]}` is not read for a {codec.name} server here, for {reason}")
 
 
 def _endpoint(url: str) -> tuple[str, str | None]:

@@ -15,7 +15,8 @@ from typing import Any, Protocol
 from rm_monitor.scorers.remote.codecs import Form, Row
 from rm_monitor.scorers.text.answers import strip_think
 from rm_monitor.scorers.text.encodings import conversation
-from rm_monitor.scorers.text.formatting import Formatter
+from rm_monitor.scorers.text.formatting import Formatter, healed_prompt
+from rm_monitor.text.whole import healed
 from rm_monitor.types import Prompt
 
 __all__ = ["Messages", "Ready", "Renderer", "SteerLM", "TokenIds", "WholeText"]
@@ -114,7 +115,7 @@ class Messages:
     def __call__(self, prompt: Prompt, answer: str) -> Ready:
         """See `Renderer`."""
         text, flags = harmless(answer, think=self.strip_think)
-        return Ready(conversation(prompt.messages, [text]), flags)
+        return Ready(conversation(healed_prompt(prompt), [text]), flags)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,7 @@ class SteerLM:
     def __call__(self, prompt: Prompt, answer: str) -> Ready:
         """See `Renderer`."""
         text, flags = harmless(answer, think=self.strip_think)
-        turns = conversation(prompt.messages, [text])
+        turns = conversation(healed_prompt(prompt), [text])
         system = [t["content"] for t in turns if t["role"] == "system"] or [self.SYSTEM]
         written = f"<extra_id_0>System\n{system[0]}\n"
         for turn in turns:
@@ -155,7 +156,7 @@ def harmless(answer: str, *, think: bool) -> tuple[str, frozenset[str]]:
         True
     """
     flags: set[str] = set()
-    answer = answer.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    answer = str(healed(answer))
     shown = strip_think(answer) if think else answer
     if shown != answer:
         flags.add("think")

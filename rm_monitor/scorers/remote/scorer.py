@@ -14,17 +14,17 @@ from rm_monitor.http import Client, HTTPFailure, Unavailable, in_order
 from rm_monitor.scorers.remote import canaries
 from rm_monitor.scorers.remote.canaries import Baseline
 from rm_monitor.scorers.remote.codecs import Codec, Row, Said
-from rm_monitor.scorers.remote.render import Ready, Renderer, digestible
+from rm_monitor.scorers.remote.render import Ready, Renderer, TokenIds, WholeText, digestible
 from rm_monitor.scorers.remote.select import Selection
 from rm_monitor.scorers.run.in_process import SCHEMA, check_rows, digest
-from rm_monitor.scorers.text.formatting import FLAGS
-from rm_monitor.types import Completion, FloatArray, Prompt, Scale, Scores, ValueStore
+from rm_monitor.scorers.text.formatting import FLAGS, SELDOM
+from rm_monitor.types import Completion, FloatArray, Prompt, Scale, Scores, Screened, ValueStore
 
 __all__ = ["RemoteScorer"]
 
 log = logging.getLogger("rm_monitor")
 
-_FLAGS = (*FLAGS, "unfaithful")
+_SELDOM = (*SELDOM, "unfaithful")
 
 
 class RemoteScorer:
@@ -144,6 +144,12 @@ class RemoteScorer:
         ]
         return "\n".join(f"{name:<13} {value}" for name, value in facts)
 
+    def screen(self, prompts: Sequence[Prompt]) -> Screened:
+        """Which prompts it cannot be asked about, where inputs are rendered here."""
+        render = self.render
+        formatter = render.formatter if isinstance(render, (TokenIds, WholeText)) else None
+        return Screened({}, {}) if formatter is None else formatter.screen(prompts)
+
     def remember(self, memory: ValueStore) -> None:
         """Keep the canaries' scores here, so that a model swapped between two runs is noticed."""
         self._memory = memory
@@ -185,9 +191,10 @@ class RemoteScorer:
         at = np.array([-1 if name is None else place[name] for name in names], dtype=int)
         scored = at >= 0
         n = len(ready)
-        flags = {flag: np.array([flag in r.flags for r in ready], dtype=bool) for flag in _FLAGS}
-        if not flags["unfaithful"].any():
-            del flags["unfaithful"]
+        flags = {flag: np.array([flag in r.flags for r in ready], dtype=bool) for flag in (*FLAGS, *_SELDOM)}
+        for flag in _SELDOM:
+            if not flags[flag].any():
+                del flags[flag]
         columns = np.full((n, said.columns.shape[1]), np.nan)
         columns[scored] = said.columns[at[scored]]
         if said.overflow is not None:

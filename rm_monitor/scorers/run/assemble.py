@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from rm_monitor.errors import ScorerError
 from rm_monitor.scorers.checkpoint import Checkpoint
+from rm_monitor.scorers.describe import EXAMPLE
 from rm_monitor.scorers.options import Options
 from rm_monitor.scorers.run import networks
 from rm_monitor.scorers.run.parts import Head, Reader
@@ -63,7 +65,13 @@ def encoding_for(
     tokenizer: Any, options: Options, *, default: str = "chat", name: str = "the reward model"
 ) -> Encoding:
     """The input format the user names, else the family's default."""
-    match options.input_format or default:
+    wanted = options.input_format or default
+    if wanted != "chat" and (options.chat_template is not None or options.bos != "template"):
+        option = "chat_template" if options.chat_template is not None else "bos"
+        raise ValueError(
+            f"`{option}` is read with input_format='chat' only; the input format of {name!r} is {wanted!r}"
+        )
+    match wanted:
         case "text_pair":
             return PairEncoding(tokenizer)
         case "plain":
@@ -80,6 +88,7 @@ def put_together(
     reader: Reader,
     head: Head,
     limit: int | None,
+    answers: int = 1,
     **parts: Any,
 ) -> S:
     """The scorer, on the device its network is on.
@@ -91,15 +100,22 @@ def put_together(
         reader: Its network.
         head: What reads the score.
         limit: The most tokens it reads; None: no limit is known.
+        answers: How many an input holds.
         **parts: Name, kind and notes.
     """
     device = next(reader.model.parameters()).device
     head.to(device)
+    vocabulary = networks.vocabulary_size(reader.model)
+    formatter = options.formatter(encoding, limit=limit, vocabulary=vocabulary)
+    if refused := formatter.refuses(EXAMPLE, answers=answers):
+        raise ScorerError(f"{parts.get('name', 'the reward model')!r} cannot be given any input: {refused}")
     return scorer(
-        formatter=options.formatter(encoding, limit=limit),
+        formatter=formatter,
         reader=reader,
         head=head,
-        batcher=options.batcher(encoding.tokenizer),
+        batcher=options.batcher(
+            encoding.tokenizer, vocabulary=vocabulary, switch=networks.rope_switch(reader.model)
+        ),
         device=device,
         temperature=options.temperature,
         **parts,

@@ -47,20 +47,26 @@ class Batch(NamedTuple):
     rows: tuple[Row, ...]
 
 
-def plan(lengths: Sequence[int], *, budget: int, ratio: float = RATIO) -> list[list[int]]:
+def plan(
+    lengths: Sequence[int], *, budget: int, ratio: float = RATIO, switch: int | None = None
+) -> list[list[int]]:
     """Batches of row numbers: longest first, within the token budget padding included, of similar length.
 
-    A row longer than the budget is a batch of its own. Equal rows stay in the order they came.
+    A row longer than the budget is a batch of its own, and no batch holds rows on both sides of the switch.
+    Equal rows stay in the order they came.
 
     Example:
         >>> plan([3, 100, 90, 4, 20], budget=200)
         [[1, 2], [4], [3], [0]]
+        >>> plan([100, 90], budget=200, switch=95)
+        [[0], [1]]
     """
     batches: list[list[int]] = []
     for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
         if batches:
             longest = lengths[batches[-1][0]]
-            if (len(batches[-1]) + 1) * longest <= budget and longest <= ratio * lengths[i]:
+            apart = switch is not None and longest > switch >= lengths[i]
+            if (len(batches[-1]) + 1) * longest <= budget and longest <= ratio * lengths[i] and not apart:
                 batches[-1].append(i)
                 continue
         batches.append([i])
@@ -91,14 +97,19 @@ class Batcher:
         tokens: Token budget of a batch, padding included; 1,024 costs no speed on a CPU.
         single: One sequence a forward and no padding: scores that repeat to the last bit.
         pad_id: What rows are filled up with; never attended to.
+        switch: Length above which the network reads positions in another way: rows on both sides of it
+            never share a forward.
     """
 
-    def __init__(self, *, tokens: int, single: bool = False, pad_id: int = 0) -> None:
+    def __init__(
+        self, *, tokens: int, single: bool = False, pad_id: int = 0, switch: int | None = None
+    ) -> None:
         if tokens < 1:
             raise ValueError(f"`batch_tokens` must be at least 1, got {tokens}")
         self.tokens = tokens
         self.single = single
         self.pad_id = pad_id
+        self.switch = switch
 
     @property
     def policy(self) -> str:
@@ -123,7 +134,8 @@ class Batcher:
             return forward(collate(given, pad_id=self.pad_id, device=device))
 
         def batches(todo: Sequence[int], budget: int) -> Iterator[Work]:
-            for batch in plan([len(rows[i].ids) for i in todo], budget=1 if self.single else budget):
+            lengths = [len(rows[i].ids) for i in todo]
+            for batch in plan(lengths, budget=1 if self.single else budget, switch=self.switch):
                 chosen = [todo[i] for i in batch]
                 yield chosen, partial(padded, [rows[i] for i in chosen])
 

@@ -16,15 +16,15 @@ import torch
 
 from rm_monitor.packed.memory import free_memory
 from rm_monitor.packed.scope import why_not_packed
-from rm_monitor.scorers.describe import ANSWER, EXAMPLE, Description, describe_input
+from rm_monitor.scorers.describe import ANSWER, EXAMPLE, Description, describe_input, unread
 from rm_monitor.scorers.run.batching import Batcher, Row
 from rm_monitor.scorers.run.beginnings import Beginnings
 from rm_monitor.scorers.run.frozen import frozen, library_versions
 from rm_monitor.scorers.run.lean import PackedReader, run_packed, why_not
 from rm_monitor.scorers.run.parts import Head, Reader, Readout
 from rm_monitor.scorers.run.resting import Resting, Rests, Unloaded
-from rm_monitor.scorers.text.formatting import FLAGS, Formatter, Rendered
-from rm_monitor.types import BoolArray, Completion, FloatArray, Prompt, Scale, Scores
+from rm_monitor.scorers.text.formatting import FLAGS, SELDOM, Formatter, Rendered
+from rm_monitor.types import BoolArray, Completion, FloatArray, Prompt, Scale, Scores, Screened
 
 __all__ = ["SCHEMA", "InProcessScorer", "check_rows", "digest", "row_key"]
 
@@ -78,7 +78,7 @@ class InProcessScorer:
         self.batcher = batcher
         self.device = device
         self.temperature = temperature
-        self.notes = tuple(notes)
+        self.notes = (*notes, *unread(formatter, answers=self.answers))
         self.tokens_read = 0  # so far, each distinct input once
         self._beginnings: Beginnings | None = None
         self._resting: Rests | None = None
@@ -208,6 +208,10 @@ class InProcessScorer:
         alone = self.read(rows, batcher=Batcher(tokens=self.batcher.tokens, single=True)).reward
         return float(np.nanmax(np.abs(together - alone), initial=0.0))
 
+    def screen(self, prompts: Sequence[Prompt]) -> Screened:
+        """Which prompts it cannot read, or not all of, whatever is answered."""
+        return self.formatter.screen(prompts, answers=self.answers)
+
     def counts(self) -> dict[str, int]:
         """Tokens read so far, each distinct input once."""
         return {"tokens": self.tokens_read}
@@ -246,6 +250,9 @@ class InProcessScorer:
         flags: dict[str, BoolArray] = {
             flag: np.array([flag in one.flags for one in rendered], dtype=bool) for flag in FLAGS
         }
+        for flag in SELDOM:
+            if any(flag in one.flags for one in rendered):
+                flags[flag] = np.array([flag in one.flags for one in rendered], dtype=bool)
         flags["nonfinite"] = scored & ~np.isfinite(reward)
         reward[flags["nonfinite"]] = np.nan
         attributes = {name: spread(values) for name, values in said.attributes.items()}

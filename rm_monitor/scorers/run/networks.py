@@ -33,8 +33,10 @@ __all__ = [
     "longest_input",
     "pad_token_of",
     "place",
+    "rope_switch",
     "state_digest",
     "tokenizer_for",
+    "vocabulary_size",
 ]
 
 _UNBOUNDED = 10**9  # transformers' way to say that a tokenizer knows no limit
@@ -119,6 +121,40 @@ def longest_input(config: Any, tokenizer: Any) -> int | None:
         positions -= first_position(text)
     limits = [n for n in (positions, tokenizer.model_max_length) if n is not None and 0 < n < _UNBOUNDED]
     return min(limits, default=None)
+
+
+def _each(model: Any) -> list[Any]:
+    """The network, or each of several."""
+    return list(model) if isinstance(model, torch.nn.ModuleList) else [model]
+
+
+def vocabulary_size(model: Any) -> int | None:
+    """How many tokens a network, or each of several, has an embedding for; None if that cannot be told."""
+    sizes: list[int] = []
+    for one in _each(model):
+        table = one.get_input_embeddings() if hasattr(one, "get_input_embeddings") else None
+        weight = getattr(table, "weight", None)
+        if weight is not None and weight.ndim == 2:
+            sizes.append(int(weight.shape[0]))
+    return min(sizes, default=None)
+
+
+def rope_switch(model: Any) -> int | None:
+    """The length above which a network rotates all of its positions in another way; None if it never does.
+
+    LongRoPE (Phi-3.5, Phi-4-mini) has frequencies for short and for long inputs, and transformers takes those
+    of the longest row of a batch for all of them.
+    """
+    for one in _each(model):
+        config = one.config.get_text_config()
+        rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+        for rules in [rope, *rope.values()]:  # of the model, or of each kind of layer
+            if isinstance(rules, Mapping) and rules.get("rope_type", rules.get("type")) == "longrope":
+                told = rules.get("original_max_position_embeddings") or getattr(
+                    config, "original_max_position_embeddings", None
+                )
+                return int(told) if told else int(config.max_position_embeddings)
+    return None
 
 
 def first_position(config: Any) -> int:

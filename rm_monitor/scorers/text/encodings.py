@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from rm_monitor.errors import ScorerError
 from rm_monitor.text.whole import frozen_dates
-from rm_monitor.types import Message
+from rm_monitor.types import Prompt
 
 __all__ = [
     "ChatEncoding",
@@ -22,7 +22,6 @@ __all__ = [
     "Encoding",
     "PairEncoding",
     "TextEncoding",
-    "as_text",
     "conversation",
     "freeze_dates",
     "own_copy",
@@ -66,8 +65,8 @@ class Encoding(Protocol):
     def identity(self) -> Mapping[str, str]:
         """What the ids depend on."""
 
-    def __call__(self, messages: Sequence[Message], *answers: str) -> Encoded:
-        """The ids of a conversation and its answer; two answers for a model that compares them."""
+    def __call__(self, prompt: Prompt, *answers: str) -> Encoded:
+        """The ids of a prompt and its answer; two answers for a model that compares them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,16 +118,29 @@ class ChatEncoding:
         """Template and number of beginning-of-sequence tokens."""
         return {"format": "chat", "template": _digest(self.template), "bos": self.bos}
 
-    def __call__(self, messages: Sequence[Message], *answers: str) -> Encoded:
+    def __call__(self, prompt: Prompt, *answers: str) -> Encoded:
         """The ids of a conversation whose last turn is the answer."""
-        turns = conversation(messages, answers)
-        return Encoded(self.ids(turns))
+        return Encoded(self.ids(conversation(prompt, answers), asked=prompt))
 
-    def ids(self, turns: Sequence[Mapping[str, str]], *, generation_prompt: bool = False) -> tuple[int, ...]:
-        """One call of the template; ``generation_prompt`` opens the turn that would answer."""
+    def ids(
+        self,
+        turns: Sequence[Mapping[str, Any]],
+        *,
+        generation_prompt: bool = False,
+        asked: Prompt | None = None,
+    ) -> tuple[int, ...]:
+        """One call of the template.
+
+        Args:
+            turns: The conversation.
+            generation_prompt: Open the turn that would answer.
+            asked: The prompt whose tools and documents the template is given. Its further template arguments
+                are the policy's and not for a reward model's template.
+        """
         ids: list[int] = self.tokenizer.apply_chat_template(
             list(turns),
             chat_template=self.template,
+            **_beside(asked),
             tokenize=True,
             add_generation_prompt=generation_prompt,
             return_dict=False,
@@ -140,6 +152,14 @@ class ChatEncoding:
                 ids = ids[1:]
             ids = [first, *ids] if self.bos == "one" else ids
         return tuple(ids)
+
+    def text(self, turns: Sequence[Mapping[str, Any]], *, asked: Prompt | None = None) -> str:
+        """What the template writes, for formats that close it in another way."""
+        return str(
+            self.tokenizer.apply_chat_template(
+                list(turns), chat_template=self.template, tokenize=False, **_beside(asked)
+            )
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +175,9 @@ class PairEncoding:
         """The format has no settings."""
         return {"format": "text_pair"}
 
-    def __call__(self, messages: Sequence[Message], *answers: str) -> Encoded:
+    def __call__(self, prompt: Prompt, *answers: str) -> Encoded:
         """The ids of the pair, and which text each belongs to."""
-        both = self.tokenizer(as_text(messages), *answers, truncation=False, padding=False, verbose=False)
+        both = self.tokenizer(prompt.text, *answers, truncation=False, padding=False, verbose=False)
         types = both.get("token_type_ids")
         return Encoded(tuple(both["input_ids"]), tuple(types) if types is not None else None)
 
@@ -187,33 +207,26 @@ class TextEncoding:
         """The format and whether it ends with an end token."""
         return {"format": self.name, "end": str(self.end)}
 
-    def __call__(self, messages: Sequence[Message], *answers: str) -> Encoded:
+    def __call__(self, prompt: Prompt, *answers: str) -> Encoded:
         """The ids of the written text."""
-        ids = self.tokenizer(self.write(messages, *answers), truncation=False, padding=False, verbose=False)[
-            "input_ids"
-        ]
+        text = self.write(prompt.messages, *answers)
+        ids = self.tokenizer(text, truncation=False, padding=False, verbose=False)["input_ids"]
         last = self.tokenizer.eos_token_id
         if self.end and last is not None and (not ids or ids[-1] != last):
             ids = [*ids, last]
         return Encoded(tuple(ids))
 
 
-def conversation(messages: Sequence[Message], answers: Sequence[str]) -> list[dict[str, str]]:
-    """The turns of a prompt and its answer, as chat templates read them."""
-    turns = [{"role": m["role"], "content": m["content"]} for m in messages]
+def conversation(prompt: Prompt, answers: Sequence[str]) -> list[dict[str, Any]]:
+    """The turns of a prompt and its answer, as chat templates read them, with all that a turn holds."""
+    turns: list[dict[str, Any]] = [dict(message) for message in prompt.messages]
     return [*turns, *({"role": "assistant", "content": answer} for answer in answers)]
 
 
-def as_text(messages: Sequence[Message]) -> str:
-    """One turn as it stands, several as ``role: content`` lines.
-
-    Example:
-        >>> as_text([{"role": "user", "content": "Hi"}])
-        'Hi'
-    """
-    if len(messages) == 1:
-        return messages[0]["content"]
-    return "\n\n".join(f"{m['role']}: {m['content']}" for m in messages)
+def _beside(asked: Prompt | None) -> dict[str, list[dict[str, Any]]]:
+    """What a template is given beside the turns."""
+    given = {} if asked is None else {"tools": asked.tools, "documents": asked.documents}
+    return {name: [dict(one) for one in values] for name, values in given.items() if values}
 
 
 def freeze_dates(template: str) -> str:
