@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 from rm_monitor.cache.scores import DAY, ScoreStore, checksum
+from rm_monitor.files.strict_json import loads
 
 __all__ = ["Contents", "ModelScores", "contents", "matching", "prune", "verify"]
 
@@ -83,7 +83,7 @@ def contents(store: ScoreStore) -> Contents:
     )
     models = []
     for name, facts, count, first, last in rows:
-        known = json.loads(facts) if facts else {}
+        known = loads(facts) if facts else {}
         title = known.pop("name", "unknown")
         days = (_EPOCH + timedelta(days=first), _EPOCH + timedelta(days=last))
         models.append(

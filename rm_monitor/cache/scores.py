@@ -8,7 +8,6 @@ score is the model that gave it, whose facts tell a person why a key was missed.
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 import sqlite3
@@ -19,6 +18,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, TypeVar
+
+from rm_monitor.files.strict_json import dumps, loads, number
 
 __all__ = ["ScoreStore", "default_path"]
 
@@ -93,12 +94,12 @@ class ScoreStore:
             values: By key.
             model: Facts of the model that gave them, for people and for `rm-monitor cache`.
         """
-        facts = json.dumps(dict(model or {}), sort_keys=True)
+        facts = dumps(model or {}, sort=True)
         name = hashlib.blake2b(facts.encode(), digest_size=16).digest()
         today = int(time.time() // DAY)
         rows = []
         for key, value in values.items():
-            text = json.dumps(dict(value), sort_keys=True)
+            text = dumps(value, sort=True)
             rows.append((key, text, checksum(key, text), name, today))
         self.change("insert or ignore into models values (?, ?)", [(name, facts)])
         self.change("insert or ignore into scores values (?, ?, ?, ?, ?)", rows)
@@ -179,7 +180,7 @@ def _whole(key: Any, value: Any, crc: Any) -> Iterator[tuple[bytes, dict[str, fl
         return
     try:
         if checksum(key, value) == crc:
-            yield key, {str(name): float(x) for name, x in json.loads(value).items()}
+            yield key, {str(name): number(x) for name, x in loads(value).items()}
     except (ValueError, TypeError, AttributeError, RecursionError):
         return
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from rm_monitor.cache.maintenance import matching
 from rm_monitor.cache.scores import ScoreStore, checksum
+from rm_monitor.files.strict_json import dumps, loads
 
 __all__ = ["export_scores", "import_scores"]
 
@@ -29,17 +29,17 @@ def export_scores(store: ScoreStore, path: str | Path, *, model: str = "") -> in
     names = matching(store, model)
     count = 0
     with _opened(Path(path), "wt") as file:
-        file.write(json.dumps({"format": FORMAT}) + "\n")
+        file.write(dumps({"format": FORMAT}) + "\n")
         for name in names:
             facts = store.open().execute("select facts from models where id = ?", (name,)).fetchone()
-            head = {"model": name.hex(), "facts": json.loads(facts[0]) if facts else {}}
-            file.write(json.dumps(head, sort_keys=True) + "\n")
+            head = {"model": name.hex(), "facts": loads(facts[0]) if facts else {}}
+            file.write(dumps(head, sort=True) + "\n")
             rows = store.open().execute(
                 "select key, value, crc, day from scores where model = ? order by key", (name,)
             )
             for key, value, crc, day in rows:
                 if checksum(bytes(key), value) == crc:
-                    file.write(json.dumps([bytes(key).hex(), value, crc, day]) + "\n")
+                    file.write(dumps([bytes(key).hex(), value, crc, day]) + "\n")
                     count += 1
     return count
 
@@ -59,13 +59,13 @@ def import_scores(store: ScoreStore, path: str | Path) -> tuple[int, int]:
     with _opened(Path(path), "rt") as file:
         for number, line in enumerate(file, 1):
             try:
-                found = json.loads(line)
+                found = loads(line)
                 if number == 1:
                     if found["format"] != FORMAT:
                         raise ValueError(f"its format is {found['format']!r}, not {FORMAT!r}")
                 elif isinstance(found, dict):
                     model = bytes.fromhex(found["model"])
-                    facts = json.dumps(found["facts"], sort_keys=True)
+                    facts = dumps(found["facts"], sort=True)
                     store.change("insert or ignore into models values (?, ?)", [(model, facts)])
                 else:
                     rows.append(_row(found, model))
@@ -84,7 +84,7 @@ def _row(found: Any, model: bytes) -> tuple[Any, ...]:
     key = bytes.fromhex(name)
     if len(key) != 16 or not model or checksum(key, value) != crc:
         raise ValueError("its checksum does not fit")
-    if not isinstance(json.loads(value), dict):
+    if not isinstance(loads(value), dict):
         raise ValueError("it holds no values")
     return key, value, crc, model, int(day)
 

@@ -6,7 +6,6 @@ and a file of ours would make an old checkpoint the newest.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -17,6 +16,7 @@ from typing import Any
 
 from rm_monitor import files
 from rm_monitor.checkpoints.disk import problem
+from rm_monitor.files.strict_json import dumps, read_object
 
 __all__ = ["Keeper"]
 
@@ -120,7 +120,7 @@ class Keeper:
         """
         chosen = self.available()[step]
         said = {**facts, "step": step, "folder": f"kept/{chosen.name}"}
-        files.replace(self.folder / "best.json", json.dumps(said, indent=1) + "\n")
+        files.replace(self.folder / "best.json", dumps(said, indent=1) + "\n")
         self._show(chosen)
 
     def best(self) -> tuple[int, Path] | None:
@@ -137,19 +137,13 @@ class Keeper:
 
     def facts(self) -> dict[str, Any]:
         """What ``best.json`` says; empty if there is none that can be read."""
-        try:
-            found = json.loads((self.folder / "best.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
-            return {}
-        return found if isinstance(found, dict) else {}
+        return read_object(self.folder / "best.json")
 
     def supersede(self) -> None:
         """Say that the marked best is of an attempt that was rolled back; it stays until there is another."""
         facts = self.facts()
         if facts and not facts.get("superseded"):
-            files.replace(
-                self.folder / "best.json", json.dumps({**facts, "superseded": True}, indent=1) + "\n"
-            )
+            files.replace(self.folder / "best.json", dumps({**facts, "superseded": True}, indent=1) + "\n")
 
     def prune(self, keep: Collection[int]) -> None:
         """Let go of every kept checkpoint but the newest of these steps and the marked best."""

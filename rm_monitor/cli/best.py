@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from rm_monitor.cli.app import Json, app, echo
+from rm_monitor.files.strict_json import dumps
 
 __all__ = ["best"]
 
@@ -22,4 +22,4 @@ def best(folder: Annotated[Path, typer.Argument(help="A run's output_dir.")], as
     if found is None:
         echo(f"no best checkpoint is kept in {folder}/_rm_monitor", err=True)
         raise typer.Exit(1)
-    echo(json.dumps(found) if as_json else found["path"])
+    echo(dumps(found) if as_json else found["path"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +9,7 @@ from typing import Annotated
 import typer
 
 from rm_monitor.cli.app import Json, app, echo
+from rm_monitor.files.strict_json import dumps
 
 __all__ = ["cache"]
 
@@ -29,7 +29,7 @@ def cache_stats(file: CacheFile = None, as_json: Json = False) -> None:
     from rm_monitor.cache.scores import ScoreStore  # noqa: PLC0415
 
     found = contents(ScoreStore(file))
-    echo(json.dumps(asdict(found), default=str) if as_json else str(found))
+    echo(dumps(asdict(found)) if as_json else str(found))
 
 
 @cache.command("verify")
@@ -40,7 +40,7 @@ def cache_verify(file: CacheFile = None, as_json: Json = False) -> None:
 
     checked, dropped = verify(ScoreStore(file))
     text = f"{checked:,} scores checked, {dropped:,} damaged" + (" and dropped" if dropped else "")
-    echo(json.dumps({"checked": checked, "dropped": dropped}) if as_json else text)
+    echo(dumps({"checked": checked, "dropped": dropped}) if as_json else text)
     raise typer.Exit(1 if dropped else 0)
 
 

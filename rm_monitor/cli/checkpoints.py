@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +9,7 @@ import typer
 
 from rm_monitor import messages
 from rm_monitor.cli.app import echo
+from rm_monitor.files.strict_json import dumps
 
 if TYPE_CHECKING:
     from rm_monitor.monitor.monitor import RewardMonitor
@@ -70,5 +70,5 @@ def exit_code(
             "tied": list(confirmed.best.tied),
         }
     if as_json:
-        echo(json.dumps(found))
+        echo(dumps(found))
     return 1 if state == "degraded" else 0

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from rm_monitor.cli.app import Config, Json, app, echo
+from rm_monitor.files.strict_json import dumps
 
 __all__ = ["compare"]
 
@@ -33,5 +33,5 @@ def compare(
     from rm_monitor.runs import compare as compare_runs  # noqa: PLC0415
 
     report = compare_runs(a, b, run=run, config=config)
-    echo(json.dumps(report.as_dict()) if as_json else str(report))
+    echo(dumps(report.as_dict()) if as_json else str(report))
     raise typer.Exit(1 if report.is_worse else 0)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from rm_monitor.cli.app import Json, app, echo
+from rm_monitor.files.strict_json import dumps
 
 __all__ = ["doctor"]
 
@@ -37,5 +37,5 @@ def doctor(
     given = {"kind": kind, "index": index, "reference": reference, "tokenizer": tokenizer}
     given |= {"dtype": dtype, "device": device, "max_length": max_length}
     report = examine_model(model, pairs or (), **{k: v for k, v in given.items() if v is not None})
-    echo(json.dumps(report.as_dict()) if as_json else str(report))
+    echo(dumps(report.as_dict()) if as_json else str(report))
     raise typer.Exit(report.exit_code)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from rm_monitor.cli.app import Json, app, echo
+from rm_monitor.files.strict_json import dumps
 
 __all__ = ["score"]
 
@@ -27,7 +27,7 @@ def score(
 
     point, _ = score_file(completions, config)
     if as_json:
-        echo(json.dumps({name: plain(e) for name, e in point.metrics.items()}, allow_nan=False))
+        echo(dumps({name: plain(e) for name, e in point.metrics.items()}))
         return
     for name, (value, low, high, n) in point.metrics.items():
         echo(f"{name:28} {value:9.4f}   {low:9.4f} to {high:9.4f}   n {n}")

@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from rm_monitor.doctor.checks import Finding
 from rm_monitor.doctor.pairs import Agreement
+from rm_monitor.files.strict_json import plain
 from rm_monitor.stats import Calibration, Reliability
 
 __all__ = ["Report"]
@@ -59,7 +58,7 @@ class Report:
             if dataclasses.is_dataclass(described) and not isinstance(described, type)
             else str(described),
             "findings": [finding._asdict() for finding in self.findings],
-            "agreements": [_plain(dataclasses.asdict(one)) for one in self.agreements],
+            "agreements": [plain(dataclasses.asdict(one)) for one in self.agreements],
         }
         return found
 
@@ -93,14 +92,3 @@ def _share(e: Any) -> str:
 
 def _truth(r: Reliability) -> str:
     return f"off by {r.error:.3f} on average, Brier {r.brier:.3f} (a coin: 0.250)"
-
-
-def _plain(value: Any) -> Any:
-    """Lists for arrays and tuples, None for what is not a finite number."""
-    if isinstance(value, dict):
-        return {key: _plain(v) for key, v in value.items()}
-    if isinstance(value, (tuple, list, np.ndarray)):
-        return [_plain(v) for v in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return float(value) if isinstance(value, np.floating) else value

@@ -1,14 +1,13 @@
-"""Lines that know when they are damaged: ``<crc32> <json>``, one record a line, only ever appended.
+"""JSON lines that know when they are damaged: one object a line, whose last field ``crc`` is its checksum.
 
-Whatever happened to a file, reading it gives the records that are whole, and nothing else: a torn, flipped,
-cut or merged line does not fit its checksum.
+The checksum is the CRC-32 of the line as it would be without that field. Whatever happened to a file, reading
+it gives the records that are whole, and nothing else: a torn, flipped, cut or merged line does not fit its
+checksum. Lines are only ever appended.
 """
 
 from __future__ import annotations
 
-import json
 import logging
-import math
 import os
 import re
 import zlib
@@ -16,25 +15,33 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from rm_monitor.files.strict_json import dumps, loads
 
-__all__ = ["append", "line", "number", "parse", "read"]
+__all__ = ["append", "line", "parse", "read"]
 
 log = logging.getLogger("rm_monitor")
 
 LONGEST = 4_194_304  # bytes of a line; ours are far below
-_CRC = re.compile(rb"[0-9a-f]{8}")
+_END = re.compile(rb'"crc":"([0-9a-f]{8})"\}')
+_LENGTH = len('"crc":"00000000"}')
+_OLD = re.compile(rb"[0-9a-f]{8} \{")  # the checksum stood before the object, which no JSON reader takes
 
 
 def line(record: Mapping[str, Any]) -> str:
-    r"""A record as a line; nan and infinities are written as text, for JSON has none.
+    r"""A record as a line; unknown numbers are null.
+
+    Raises:
+        ValueError: If the record has a field called ``crc``.
 
     Example:
         >>> line({"step": 10, "value": float("nan")})
-        '994e00aa {"step":10,"value":"nan"}\n'
+        '{"step":10,"value":null,"crc":"931ab83a"}\n'
     """
-    body = json.dumps(_plain(record), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    return f"{zlib.crc32(body.encode('ascii')):08x} {body}\n"
+    if "crc" in record:
+        raise ValueError("a record's field `crc` is its checksum: call this one something else")
+    body = dumps(record)
+    comma = "," if len(record) else ""
+    return f'{body[:-1]}{comma}"crc":"{zlib.crc32(body.encode("ascii")):08x}"}}\n'
 
 
 def parse(data: bytes) -> dict[str, Any] | None:
@@ -45,14 +52,20 @@ def parse(data: bytes) -> dict[str, Any] | None:
         >>> parse(whole), parse(whole.replace(b"10", b"11"))
         ({'step': 10}, None)
     """
-    crc, _, body = data.partition(b" ")
-    if len(data) > LONGEST or not _CRC.fullmatch(crc) or int(crc, 16) != zlib.crc32(body):
+    end = _END.fullmatch(data[-_LENGTH:])
+    if len(data) > LONGEST or end is None:
+        return None
+    body = data[:-_LENGTH].removesuffix(b",") + b"}"
+    if int(end[1], 16) != zlib.crc32(body):
         return None
     try:
-        record = json.loads(body)
+        record = loads(data)
     except (ValueError, RecursionError):
         return None
-    return record if isinstance(record, dict) else None
+    if not isinstance(record, dict):
+        return None
+    del record["crc"]
+    return record
 
 
 def read(path: Path) -> Iterator[dict[str, Any]]:
@@ -64,13 +77,22 @@ def read(path: Path) -> Iterator[dict[str, Any]]:
     except OSError as problem:
         log.warning("rm_monitor: %s cannot be read: %s", path, problem)
         return
+    old = 0
     for place, data in enumerate(lines, 1):
-        if data:
-            record = parse(data)
-            if record is None:
-                log.warning("rm_monitor: %s line %d is damaged and left out", path, place)
-            else:
-                yield record
+        record = parse(data)
+        if record is not None:
+            yield record
+        elif _OLD.match(data):
+            old += 1
+        elif data:
+            log.warning("rm_monitor: %s line %d is damaged and left out", path, place)
+    if old:
+        log.warning(
+            "rm_monitor: %d line(s) of %s were written by a version before history schema 3, which put the "
+            "checksum before the object; they are left out: read this run with the version that wrote it",
+            old,
+            path,
+        )
 
 
 def append(path: Path, record: Mapping[str, Any]) -> None:
@@ -93,18 +115,3 @@ def append(path: Path, record: Mapping[str, Any]) -> None:
             raise
     finally:
         os.close(file)
-
-
-def number(value: Any) -> float:
-    """A number as it was before it was written."""
-    return float(value)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    if isinstance(value, (float, np.floating)):
-        return float(value) if math.isfinite(value) else str(float(value))
-    return value

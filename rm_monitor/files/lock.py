@@ -7,7 +7,6 @@ of. Elsewhere an owner file that says who holds it; a dead owner is noticed and 
 from __future__ import annotations
 
 import errno
-import json
 import logging
 import os
 import socket
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rm_monitor.errors import StoreLockedError
+from rm_monitor.files.strict_json import dumps, read_object
 
 try:
     import fcntl
@@ -88,7 +88,7 @@ def _own(path: Path, folder: Path) -> None:
             path.unlink(missing_ok=True)
             continue
         with os.fdopen(file, "w", encoding="utf-8") as stream:
-            json.dump(_me(), stream)
+            stream.write(dumps(_me()))
         return
     raise _refused(folder)
 
@@ -121,7 +121,8 @@ def _lives(owner: dict[str, Any] | None) -> bool:
 
 def _born(pid: int) -> str:
     """When a process began, in ticks since boot; empty where the system does not tell."""
-    return _text(f"/proc/{pid}/stat").rpartition(")")[2].split()[19:20][0] if os.path.isdir("/proc/1") else ""
+    told = _text(f"/proc/{pid}/stat").rpartition(")")[2].split()[19:20]
+    return told[0] if told else ""  # also of a process that ended since it was asked for
 
 
 def _text(path: str) -> str:
@@ -132,11 +133,7 @@ def _text(path: str) -> str:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) else None
+    return read_object(path) or None
 
 
 def _refused(folder: Path, path: Path | None = None, owner: dict[str, Any] | None = None) -> StoreLockedError:

@@ -97,7 +97,7 @@ class Client:
                 f"{where} failed {self.limits.open_after} times in a row and is left alone for another "
                 f"{closed:.0f} s"
             )
-        data = None if body is None else json.dumps(body, ensure_ascii=True).encode()
+        data = None if body is None else json.dumps(body, ensure_ascii=True, allow_nan=False).encode()
         try:
             reply = self._attempts(method, where, data)
         except Unavailable:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from rm_monitor.files.digest import digest
 from rm_monitor.prompts import PromptSet
 from rm_monitor.prompts.format import PromptFormat
 from rm_monitor.types import PreferenceScorer, ReferenceSet, Sampling, Scorer
@@ -48,13 +47,11 @@ def manifest(
 
 def segment_id(facts: Mapping[str, Any]) -> str:
     """Points may be compared only if all of ``comparable`` is equal; this is its hash."""
-    text = json.dumps(facts["comparable"], sort_keys=True, ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return digest(facts["comparable"])
 
 
 def _fingerprint(references: ReferenceSet) -> str:
-    text = json.dumps([[c.prompt_id, c.text] for c in references.completions], ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return digest([[c.prompt_id, c.text] for c in references.completions])
 
 
 @cache

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, overload
 
+from rm_monitor.files.digest import digest
 from rm_monitor.types import Message, Prompt
 
 __all__ = ["PromptSet", "fingerprint_of", "load_prompts", "read_rows"]
@@ -126,7 +126,7 @@ def read_rows(source: Any) -> Iterator[Any]:
 
 def fingerprint_of(value: Any) -> str:
     """16 hex digits of a value's JSON; lone surrogates are safe."""
-    return hashlib.sha256(json.dumps(value, ensure_ascii=True, sort_keys=True).encode()).hexdigest()[:16]
+    return digest(value)
 
 
 def _read_file(path: Path) -> Iterator[Any]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rm_monitor import files
 from rm_monitor.errors import StoreError
+from rm_monitor.files.strict_json import dumps, loads
 from rm_monitor.prompts.load import PromptSet, read_rows
 from rm_monitor.types import Completion, ReferenceSet
 
@@ -112,7 +112,7 @@ def save_references(folder: str | Path, references: ReferenceSet, prompts: Promp
     path = folder / f"{references.name}.jsonl"
     head = {"name": references.name, "source": references.source, "prompts": prompts.fingerprint}
     lines = [head, *({"id": c.prompt_id, "text": c.text} for c in references.completions)]
-    files.replace(path, "".join(json.dumps(line, ensure_ascii=True) + "\n" for line in lines))
+    files.replace(path, "".join(dumps(line) + "\n" for line in lines))
 
 
 def load_references(folder: str | Path, name: str, prompts: PromptSet) -> ReferenceSet | None:
@@ -125,7 +125,7 @@ def load_references(folder: str | Path, name: str, prompts: PromptSet) -> Refere
     if not path.is_file():
         return None
     try:
-        head, *rows = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
+        head, *rows = (loads(line) for line in path.read_text(encoding="utf-8").splitlines())
         completions = tuple(Completion(prompt_id=row["id"], text=row["text"]) for row in rows)
     except (ValueError, KeyError) as problem:
         raise StoreError(

@@ -11,7 +11,6 @@ never deleted.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -24,6 +23,7 @@ from rm_monitor import files
 from rm_monitor.errors import StoreError
 from rm_monitor.files import lines
 from rm_monitor.files.lock import Lock
+from rm_monitor.files.strict_json import dumps, number
 from rm_monitor.records.rows import read_rows, write_rows
 from rm_monitor.types import Estimate, EvalPoint, FloatArray, Table
 
@@ -31,7 +31,7 @@ __all__ = ["History"]
 
 log = logging.getLogger("rm_monitor")
 
-SCHEMA = 2
+SCHEMA = 3
 MOST_WAITING = 16  # evaluations whose completions wait in memory for a disk that refuses
 
 
@@ -124,7 +124,7 @@ class History:
 
     def write_manifest(self, facts: Mapping[str, Any]) -> None:
         """Replace ``manifest.json`` atomically."""
-        files.replace(self.folder / "manifest.json", json.dumps(facts, indent=1, sort_keys=True) + "\n")
+        files.replace(self.folder / "manifest.json", dumps(facts, indent=1, sort=True) + "\n")
 
     def close(self) -> None:
         """Write what waits, if the disk takes it now, and let another process write."""
@@ -220,13 +220,13 @@ def _bare(record: Mapping[str, Any]) -> EvalPoint:
     return EvalPoint(
         step=record["step"],
         metrics={
-            str(name): Estimate(lines.number(value), lines.number(low), lines.number(high), int(n))
+            str(name): Estimate(number(value), number(low), number(high), int(n))
             for name, (value, low, high, n) in record["metrics"].items()
         },
         status=record["status"],
         reason=str(record["reason"]),
         segment=str(record["segment"]),
-        measured={str(name): lines.number(x) for name, x in record["measured"].items()},
+        measured={str(name): number(x) for name, x in record["measured"].items()},
         attempt=len(record["attempts"]) - 1,
         weights=str(record.get("weights", "")),  # lines of earlier versions do not tell
     )

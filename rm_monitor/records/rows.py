@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from rm_monitor import files
-from rm_monitor.files.lines import line, number, parse
+from rm_monitor.files.lines import line, parse
+from rm_monitor.files.strict_json import number
 from rm_monitor.types import Completion, Table
 
 __all__ = ["LONGEST_TEXT", "read_rows", "write_rows"]

@@ -6,12 +6,12 @@ answers laid side by side, on a machine that has neither the data set nor the re
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rm_monitor import files
+from rm_monitor.files.strict_json import dumps, loads
 from rm_monitor.types import Completion, Prompt, ReferenceSet
 
 __all__ = ["read_texts", "write_texts"]
@@ -28,7 +28,7 @@ def write_texts(folder: str | Path, prompts: Sequence[Prompt], references: Seque
         references: Reference sets, each in prompt order.
     """
     lines = (
-        json.dumps(_row(prompt, {r.name: r.completions[i].text for r in references}), ensure_ascii=True)
+        dumps(_row(prompt, {r.name: r.completions[i].text for r in references}))
         for i, prompt in enumerate(prompts)
     )
     files.replace(Path(folder) / FILE, "".join(f"{line}\n" for line in lines))
@@ -49,7 +49,7 @@ def read_texts(folder: str | Path) -> tuple[tuple[Prompt, ...], tuple[ReferenceS
     path = Path(folder) / FILE
     if not path.is_file():
         return (), ()
-    rows = [json.loads(line) for line in path.read_text(encoding="ascii").splitlines()]
+    rows = [loads(line) for line in path.read_text(encoding="ascii").splitlines()]
     prompts = tuple(
         Prompt(
             id=row["id"],

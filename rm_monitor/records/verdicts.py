@@ -6,8 +6,6 @@ training reward may have spoken. The file names the curve it was said of, and is
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
@@ -15,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from rm_monitor import files
+from rm_monitor.files.digest import digest
+from rm_monitor.files.strict_json import dumps, loads, number
 from rm_monitor.types import Best, Estimate, EvalPoint, Signal, Verdict
 
 __all__ = ["read_verdict", "write_verdict"]
@@ -26,7 +26,7 @@ SCHEMA = 1
 def write_verdict(folder: str | Path, verdict: Verdict, curve: Sequence[EvalPoint]) -> None:
     """Replace ``verdict.json`` atomically; unknown numbers are null."""
     said = {"schema": SCHEMA, "curve": _name(curve), **asdict(verdict)}
-    files.replace(Path(folder) / FILE, json.dumps(_finite(said), ensure_ascii=True, indent=1) + "\n")
+    files.replace(Path(folder) / FILE, dumps(said, indent=1) + "\n")
 
 
 def read_verdict(folder: str | Path, curve: Sequence[EvalPoint]) -> Verdict | None:
@@ -42,7 +42,7 @@ def read_verdict(folder: str | Path, curve: Sequence[EvalPoint]) -> Verdict | No
         (Estimate(value=0.5, low=0.4, high=0.6, n=9), True)
     """
     try:
-        said = json.loads((Path(folder) / FILE).read_text(encoding="ascii"))
+        said = loads((Path(folder) / FILE).read_text(encoding="ascii"))
         if said.pop("schema") != SCHEMA or said.pop("curve") != _name(curve):
             return None
         return _verdict(said)
@@ -51,13 +51,10 @@ def read_verdict(folder: str | Path, curve: Sequence[EvalPoint]) -> Verdict | No
 
 
 def _name(curve: Sequence[EvalPoint]) -> str:
-    points = [[p.step, p.status, p.segment, p.attempt, _values(p)] for p in curve]
-    return hashlib.sha256(json.dumps(points).encode()).hexdigest()[:16]
-
-
-def _values(point: EvalPoint) -> dict[str, float | None]:
-    values = ((m, point.metrics[m].value) for m in sorted(point.metrics))
-    return {m: float(v) if math.isfinite(v) else None for m, v in values}
+    points = [
+        [p.step, p.status, p.segment, p.attempt, {m: e.value for m, e in p.metrics.items()}] for p in curve
+    ]
+    return digest(points)
 
 
 def _verdict(said: Mapping[str, Any]) -> Verdict:
@@ -81,19 +78,9 @@ def _read(kind: type, said: Mapping[str, Any]) -> dict[str, Any]:
     for f in fields(kind):
         value = said[f.name]
         if "Estimate" in str(f.type) and value is not None:
-            a, b, c = (math.nan if x is None else float(x) for x in value[:3])
+            a, b, c = (number(x) for x in value[:3])
             value = Estimate(a, b, c, int(value[3]))
         elif f.type == "float" and value is None:
             value = math.nan
         found[f.name] = value
     return found
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _finite(x) for name, x in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(x) for x in value]
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    return value

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from rm_monitor import messages
-from rm_monitor.report.plain import finite, plain
+from rm_monitor.files import strict_json
+from rm_monitor.report.plain import plain
 from rm_monitor.report.view import RunView
 from rm_monitor.types import Best
 
@@ -27,8 +28,8 @@ def as_json(run: RunView) -> dict[str, Any]:
         "drop": plain(verdict.drop),
         "change": plain(verdict.change),
         "gain": plain(verdict.gain),
-        "p": finite(verdict.p),
-        "false_alarms": finite(verdict.false_alarms),
+        "p": strict_json.plain(verdict.p),
+        "false_alarms": strict_json.plain(verdict.false_alarms),
         "best": _best(verdict.best),
         "best_on_disk": _best(run.best),
         "curve": [
@@ -55,6 +56,6 @@ def _best(best: Best | None) -> dict[str, Any] | None:
         "step": best.step,
         "value": plain(best.value),
         "checkpoint": best.checkpoint,
-        "p_best": finite(best.p_best),
+        "p_best": strict_json.plain(best.p_best),
         "tied": list(best.tied),
     }

@@ -1,27 +1,20 @@
-"""Numbers for a program to read: JSON has no nan, so unknown is null."""
+"""Estimates for a program to read, by the names of their fields."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
+from rm_monitor.files import strict_json
 from rm_monitor.types import Estimate
 
-__all__ = ["finite", "plain"]
-
-
-def finite(value: float) -> float | None:
-    """A number, or None where it is unknown."""
-    return float(value) if math.isfinite(value) else None
+__all__ = ["plain"]
 
 
 def plain(e: Estimate | None) -> dict[str, Any] | None:
-    """An estimate.
+    """An estimate; unknown ends are null.
 
     Example:
-        >>> plain(Estimate(0.5, math.nan, math.nan, 1))
+        >>> plain(Estimate(0.5, float("nan"), float("nan"), 1))
         {'value': 0.5, 'low': None, 'high': None, 'n': 1}
     """
-    if e is None:
-        return None
-    return {"value": finite(e.value), "low": finite(e.low), "high": finite(e.high), "n": e.n}
+    return None if e is None else strict_json.plain(e._asdict())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from rm_monitor.curve import tables
 from rm_monitor.curve.curve import Curve
 from rm_monitor.curve.metrics import HEADLINES
 from rm_monitor.errors import NotFoundError
+from rm_monitor.files.strict_json import number, read_object
 from rm_monitor.monitor.monitor import FOLDER
 from rm_monitor.records.history import History
 from rm_monitor.records.texts import read_texts
@@ -117,7 +117,7 @@ def read_run(path: str | Path) -> Run:
     folder = folder_of(path)
     if not (folder / "history.jsonl").is_file():
         raise NotFoundError(f"no run in {path}: {folder / 'history.jsonl'} does not exist")
-    manifest = _json(folder / "manifest.json")
+    manifest = read_object(folder / "manifest.json")
     rules = manifest.get("rules", {})
     curve = History.read(folder)
     metric = rules.get("metric") or manifest.get("comparable", {}).get("metric") or _headline(curve)
@@ -153,12 +153,12 @@ def _best(keeper: Keeper) -> Best | None:
     marked, kept = keeper.best(), keeper.facts()
     if marked is None or not {"value", "low", "high", "n"} <= kept.keys():
         return None
-    value = Estimate(float(kept["value"]), float(kept["low"]), float(kept["high"]), int(kept["n"]))
+    value = Estimate(number(kept["value"]), number(kept["low"]), number(kept["high"]), int(kept["n"]))
     return Best(
         step=marked[0],
         value=value,
         checkpoint=str(marked[1]),
-        p_best=float(kept.get("p_best", "nan")),
+        p_best=number(kept.get("p_best")),
         tied=tuple(kept.get("tied", ())),
     )
 
@@ -172,11 +172,3 @@ def _headline(curve: Sequence[EvalPoint]) -> str:
 def _size(curve: Sequence[EvalPoint], metric: str) -> int:
     sizes = [len(p.values[metric]) for p in curve if metric in p.values]
     return sizes[-1] if sizes else 0
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}

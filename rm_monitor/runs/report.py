@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from rm_monitor import files
+from rm_monitor.files.strict_json import dumps
 from rm_monitor.report.as_json import as_json
 from rm_monitor.report.markdown import markdown
 from rm_monitor.report.page import page
@@ -71,7 +71,7 @@ def report(
         return Report(text=markdown(views), path=None, degraded=degraded)
     if form == "json":
         found = [as_json(view) for view in views]
-        text = json.dumps(found[0] if len(found) == 1 else found, allow_nan=False)
+        text = dumps(found[0] if len(found) == 1 else found)
         return Report(text=text, path=None, degraded=degraded)
     text = page(views, rows=None if rows == "all" else int(rows))
     path = Path(output) if output is not None else runs[0].folder / "report.html"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from rm_monitor import files
 from rm_monitor.curve.curve import Curve
+from rm_monitor.files.strict_json import read_object
 from rm_monitor.records.history import History
 from rm_monitor.report.facts import facts
 from rm_monitor.report.page import RunView, page
@@ -55,6 +55,6 @@ class PageSink:
 
 def _facts(folder: Path) -> dict[str, str]:
     try:
-        return facts(json.loads((folder / "manifest.json").read_text(encoding="utf-8")))
+        return facts(read_object(folder / "manifest.json"))
     except (OSError, ValueError):
         return {}

@@ -7,7 +7,6 @@ no choice was made on. No checkpoint has to be loaded, and a warning costs one m
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 
 from rm_monitor import files, stats
 from rm_monitor.curve import tables
+from rm_monitor.files.strict_json import dumps, loads
 from rm_monitor.prompts import PromptSet
 from rm_monitor.types import FloatArray, Signal, Verdict
 from rm_monitor.verdict.judge import Settled
@@ -73,7 +73,7 @@ class FreshAnswers:
         self._segment = f"{segment}:{self.prompts.fingerprint}"
         self._rewards, self._levels = {}, {}
         try:
-            kept = json.loads(self._path.read_text(encoding="utf-8"))
+            kept = loads(self._path.read_text(encoding="utf-8"))
             if kept["segment"] != self._segment:
                 return
             rewards = {int(step): np.array(x, dtype=np.float64) for step, x in kept["rewards"].items()}
@@ -149,7 +149,7 @@ class FreshAnswers:
     def _write(self) -> None:
         kept: dict[str, Any] = {
             "segment": self._segment,
-            "rewards": {s: [None if np.isnan(v) else float(v) for v in x] for s, x in self._rewards.items()},
+            "rewards": self._rewards,
             "settled": self._levels,
         }
-        files.replace(self._path, json.dumps(kept, allow_nan=False) + "\n")
+        files.replace(self._path, dumps(kept) + "\n")

@@ -79,14 +79,14 @@ def test_a_torn_last_line_is_never_joined_with_the_next_record(tmp_path):
     history = started(tmp_path)
     history.append(*point_and_table(0))
     with (tmp_path / "history.jsonl").open("ab") as file:
-        file.write(lines.line({"schema": 2, "seq": 1}).encode()[:20])
+        file.write(lines.line({"schema": 3, "seq": 1}).encode()[:20])
     history.append(*point_and_table(10))
     assert [p.step for p in history.points()] == [0, 10]
 
 
 def test_a_line_that_is_forged_but_fits_its_checksum_raises_nothing(tmp_path):
     started(tmp_path).append(*point_and_table(0))
-    good = {"schema": 2, "seq": 9, "attempts": [None], "step": 5, "segment": "", "status": "ok", "reason": ""}
+    good = {"schema": 3, "seq": 9, "attempts": [None], "step": 5, "segment": "", "status": "ok", "reason": ""}
     for bad in (
         {},
         {**good, "metrics": 3, "measured": {}, "rows": None},

@@ -7,13 +7,13 @@ mapping, which no filter, sweep or report reads), never ``Html`` of model text.
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 from rm_monitor import messages
 from rm_monitor.curve.metrics import find
+from rm_monitor.files.strict_json import read_object
 from rm_monitor.sinks.row import row
 from rm_monitor.sinks.wandb.media import Media
 from rm_monitor.sinks.wandb.models import LogBest, Models
@@ -157,10 +157,7 @@ class _OfRun:
 
 def conditions(update: Update) -> dict[str, Any]:
     """What the numbers of a segment depend on, as ``manifest.json`` has it, and what people call it."""
-    try:
-        manifest = json.loads((Path(update.output_dir) / "manifest.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        manifest = {}
+    manifest = read_object(Path(update.output_dir) / "manifest.json")
     facts = {name: update.run[name] for name in ("reward_model", "every") if name in update.run}
     return {
         **facts,
