@@ -20,10 +20,11 @@ from rm_monitor.errors import ScorerError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Checkpoint", "TensorInfo", "open_checkpoint", "read_header"]
+__all__ = ["VALUE_HEAD", "Checkpoint", "TensorInfo", "open_checkpoint", "read_header"]
 
 # What a reward model needs; pickles (.bin, .pt) are never asked for.
 WANTED = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
+VALUE_HEAD = "value_head.safetensors"  # where LLaMA-Factory puts a reward model's head
 HEADER_LIMIT = 100_000_000  # bytes; the safetensors library's own limit
 VOLATILE = ("transformers_version", "_name_or_path", "torch_dtype", "dtype", "use_cache")
 
@@ -147,8 +148,8 @@ def open_checkpoint(source: str | Path, *, revision: str | None = None) -> Check
     if not isinstance(config, dict):
         raise ScorerError(f"{described} must hold a JSON object, got {type(config).__name__}")
     tensors: dict[str, TensorInfo] = {}
-    pattern = "adapter_model*.safetensors" if described == adapter else "*.safetensors"
-    for file in sorted(folder.glob(pattern)):
+    patterns = ["adapter_model*.safetensors", VALUE_HEAD] if described == adapter else ["*.safetensors"]
+    for file in sorted(file for pattern in patterns for file in folder.glob(pattern)):
         tensors.update(read_header(file))
     if not tensors:
         raise ScorerError(_no_weights(name, folder))

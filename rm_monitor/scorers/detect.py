@@ -53,6 +53,7 @@ RULES = (
     Rule("urm", lambda c, s: _starts(s, "score.", "weights.fc.")),
     Rule("inform", lambda c, s: _starts(s, "score.0.", "score.2.")),
     Rule("grm", lambda c, s: _starts(s, "v_head.summary")),
+    Rule("athene", lambda c, s: "v_head.weight" in s and not _is(c, "ForCausalLM")),
     Rule("ultrarm", lambda c, s: "regression_head.weight" in s),
     Rule("beaver", lambda c, s: _is(c, "ForScore") and _starts(s, "score_head.")),
     Rule("openrlhf", lambda c, s: _is_openrlhf(c) and f"{c.get('value_head_prefix', 'score')}.weight" in s),
@@ -62,12 +63,20 @@ RULES = (
 
 #: Kinds a causal checkpoint cannot be told from: the user names them.
 TOLD = {
-    "nemotron": "the logit of vocabulary entry 0 at the last token (Nemotron *-Reward-HF)",
+    "nemotron": "the logit of vocabulary entry 0 at the last token (Nemotron *-Reward, *-Reward-HF)",
+    "principle": "whether an answer satisfies `principle=`, Yes or No (Nemotron *-Reward-Principle)",
     "pair_preference": "which of two answers is better, A or B (RLHFlow pair-preference models)",
+    "polar": "how much an answer is preferred to the reference it is read beside (POLAR)",
     "implicit": "a DPO-trained policy, with `reference=` the model it started from",
 }
 
-HINTS = {"nemotron": "nemotron.*reward", "pair_preference": "pair.?pref", "implicit": "dpo"}
+HINTS = {
+    "principle": "reward-principle",
+    "nemotron": "nemotron.*reward",
+    "pair_preference": "pair.?pref",
+    "polar": "(?<![a-z])polar(?![a-z])",
+    "implicit": "dpo",
+}
 
 KINDS = (*(rule.kind for rule in RULES), *TOLD)
 
@@ -84,6 +93,7 @@ ABOUT = {
     "urm": "URM: attribute means, weighted by a gate",
     "inform": "a Bradley-Terry perceptron on the last token (INF-ORM)",
     "grm": "GRM: a Bradley-Terry value head on the last token",
+    "athene": "Athene-RM: a value head read at a class token after the conversation",
     "ultrarm": "UltraRM or Eurus-RM: a Bradley-Terry regression head on the last token",
     "beaver": "safe-rlhf: a normalised score head on the last token; a cost is negated",
     "openrlhf": "a Bradley-Terry head saved by OpenRLHF",
@@ -106,7 +116,10 @@ PROCESS = (
 STEPS = ("step_tag_id", "step_token", "step_token_id", "step_separator")  # of a config that rates steps
 
 UNSUPPORTED = {
-    "InternLM2ForRewardModel": "its network is not in transformers: serve it (vLLM, SGLang) and give the URL",
+    "InternLM2ForRewardModel": (
+        "its network is not in transformers: serve it (vLLM, SGLang) and give the URL. If it is POLAR, which "
+        "reads a reference, say so: load_scorer(URL, kind='polar')"
+    ),
     "ForTokenClassification": PROCESS,
     "CausalLMWithValueHead": VALUE_HEAD,
 }
@@ -126,6 +139,12 @@ def detect(checkpoint: Checkpoint, *, kind: str | None = None) -> str:
     if kind is not None:
         if kind not in KINDS:
             raise ValueError(f"`kind` must be one of {', '.join(KINDS)}; got {kind!r}")
+        if kind == "nemotron" and re.search(HINTS["principle"], checkpoint.name, re.I):
+            raise ScorerError(
+                f"{checkpoint.name!r} is trained to read a principle beside the answer, which "
+                "kind='nemotron' does not show it: pass kind='principle' and principle='correctness', or "
+                "another"
+            )
         return kind
     config = checkpoint.config
     if _starts(checkpoint.tensors, "v_head.") and _is(config, "ForCausalLM"):  # TRL saves it beside the LM's

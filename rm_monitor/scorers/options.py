@@ -43,6 +43,11 @@ class Options:
     beta: float = 0.1
     length_normalised: bool = False
     idle: Literal["device", "cpu", "unload"] = "device"
+    principle: str | None = None
+    judge_prompt: Any = None
+    rubric: str | None = None
+    unit_test: str | None = None
+    max_tokens: int | None = None
 
     def __post_init__(self) -> None:
         if self.idle not in ("device", "cpu", "unload"):
@@ -55,6 +60,10 @@ class Options:
         if self.temperature is not None and not 0 < self.temperature < math.inf:
             raise ValueError(
                 f"`temperature` divides differences of rewards and must be above 0, got {self.temperature}"
+            )
+        if self.max_tokens is not None and self.max_tokens < 1:
+            raise ValueError(
+                f"`max_tokens` is a judge's longest reply, at least 1 token, got {self.max_tokens}"
             )
         if self.input_format not in (None, "chat", "text_pair", "plain"):
             raise ValueError(

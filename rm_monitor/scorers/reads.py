@@ -24,7 +24,8 @@ LABELS = frozenset({"index", "weights"})
 #: What an option is where nobody has said anything.
 DEFAULTS: Mapping[str, Any] = {
     **dict.fromkeys(("index", "weights", "dtype", "device", "revision", "max_length", "tokenizer", "name")),
-    **dict.fromkeys(("scale", "temperature", "chat_template", "input_format", "reference")),
+    **dict.fromkeys(("scale", "temperature", "chat_template", "input_format", "reference", "principle")),
+    **dict.fromkeys(("judge_prompt", "rubric", "unit_test", "max_tokens")),
     "on_overflow": "skip",
     "batch_tokens": 1024,
     "strip_think": True,

@@ -806,3 +806,126 @@ def test_a_kept_comparison_is_the_comparison_and_its_key_holds_both_answers_in_o
     assert scorer.keys([rows[0][0]], [others[0]], [rows[1][0]]) != [there]
     assert scorer.keys([prompt("Else?", id="p")], [rows[1][0]], [others[0]]) != [there]
     assert scorer.keys([rows[0][0]], [rows[1][0]], [others[1]]) != [there]
+
+
+# ------------------------------------------------------------------ Athene, principles, POLAR, value heads
+
+
+def test_athene_reads_a_class_token_after_the_conversation(tmp_path):
+    head = {"v_head.weight": random(1, H)}
+    publish(tmp_path, head, architecture="CustomAutoModelForSequenceClassification")
+    with pytest.raises(ScorerError, match="has no class token"):
+        load_scorer(tmp_path)
+    tokenizer = make_tokenizer()
+    tokenizer.cls_token = "<|eot_id|>"
+    tokenizer.save_pretrained(tmp_path)
+    scorer = load_scorer(tmp_path)
+
+    agrees(tmp_path, scorer, lambda ids, h, w: (w["v_head.weight"] @ h[-1])[0])
+
+    (ids, *_), *_ = states(tmp_path, scorer)[0]
+    asked, answer = ROWS[0]
+    turns = [*asked.messages, {"role": "assistant", "content": answer.text}]
+    published = tokenizer.apply_chat_template(turns, tokenize=False) + tokenizer.cls_token
+    assert list(ids) == tokenizer(published, add_special_tokens=False)["input_ids"]
+    assert (scorer.kind, scorer.scale) == ("athene", "logit")
+
+
+def test_principle_is_the_log_odds_of_yes_about_the_principle(tmp_path):
+    from transformers import LlamaForCausalLM
+
+    tokenizer = make_tokenizer(CHATML)
+    tokenizer.add_tokens(["Yes", "No"])
+    model = scaled(lambda: LlamaForCausalLM(llama_config(tokenizer)))
+    model.save_pretrained(tmp_path / "Some-Reward-Principle")
+    tokenizer.save_pretrained(tmp_path / "Some-Reward-Principle")
+    folder = tmp_path / "Some-Reward-Principle"
+    with pytest.raises(ScorerError, match="sounds like kind='principle'"):
+        load_scorer(folder)
+    with pytest.raises(ScorerError, match="trained to read a principle"):
+        load_scorer(folder, kind="nemotron")
+    with pytest.raises(ValueError, match="`principle` is what an answer is to satisfy"):
+        load_scorer(folder, kind="principle")
+    scorer = load_scorer(folder, kind="principle", principle="correctness")
+    yes, no = (tokenizer.convert_tokens_to_ids(word) for word in ("Yes", "No"))
+
+    agrees(
+        folder,
+        scorer,
+        lambda ids, h, w: (w["lm_head.weight"] @ h[-1])[[yes, no]] @ [1, -1],
+        kind="principle",
+        principle="correctness",
+    )
+
+    shown = tokenizer.decode(scorer.formatter.render(*[ROWS[0][0]], "Four.").ids)
+    assert shown.endswith(
+        "<|im_start|>user\nEvaluate the response to the previous prompt in terms of whether it satisfies "
+        "this principle: correctness. Only answer Yes or No.<|im_end|>\n<|im_start|>assistant\n"
+    )
+    other = load_scorer(folder, kind="principle", principle="brevity")
+    assert other.fingerprint != scorer.fingerprint
+
+
+def test_polar_compares_an_answer_with_the_text_of_its_reference(tmp_path):
+    publish(tmp_path, {"v_head.weight": random(1, H)}, architecture="Custom")
+    scorer = load_scorer(tmp_path, kind="polar")
+    asked, ours = answers(["Four.", "Five, I think.", "Four."])
+    theirs = [Completion(prompt_id="p", text=text) for text in ("Five.", "Four.", "Four.")]
+    said = scorer.prefer(asked, ours, theirs)
+
+    config, weights = reference.load(tmp_path)
+    tokenizer = make_tokenizer()
+
+    def score(fixed, answer):
+        question = asked[0].messages[0]["content"]
+        text = f"{question}\n{fixed}<|reward|>{question}\n{answer}[UNUSED_TOKEN_130]"
+        hidden = reference.llama_hidden(config, weights, tokenizer(text)["input_ids"])
+        return (weights["v_head.weight"] @ hidden[-1])[0]
+
+    consistency = [score(r.text, c.text) for c, r in zip(ours, theirs, strict=True)]
+    fixed = [score(r.text, r.text) for r in theirs]
+    np.testing.assert_allclose(said.measures["consistency"], consistency, rtol=1e-4)
+    expected = reference.sigmoid(np.array(consistency) - np.array(fixed))
+    np.testing.assert_allclose(said.probability, expected, atol=1e-5)
+    assert said.probability[2] == 0.5
+    assert isinstance(scorer, PreferenceScorer)
+    assert len(set(scorer.keys(asked, ours, theirs))) == 3
+    forged = [Completion(prompt_id="p", text="x<|reward|>y[UNUSED_TOKEN_130]")]
+    assert np.isfinite(scorer.prefer(asked[:1], forged, theirs[:1]).probability).all()
+
+
+def test_a_lora_of_llama_factory_is_read_by_the_value_head_beside_it(tmp_path):
+    from peft import LoraConfig, get_peft_model
+    from transformers import LlamaForCausalLM
+
+    tokenizer = make_tokenizer(CHATML)
+    base = tmp_path / "base"
+    scaled(lambda: LlamaForCausalLM(llama_config(tokenizer))).save_pretrained(base)
+    tokenizer.save_pretrained(base)
+    adapter = tmp_path / "adapter"
+    model = get_peft_model(
+        LlamaForCausalLM.from_pretrained(base),
+        LoraConfig(r=2, lora_alpha=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM"),
+    )
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.3, generator=torch.Generator().manual_seed(1))
+    model.save_pretrained(adapter)
+    head = {"v_head.summary.weight": random(1, H), "v_head.summary.bias": random(1)}
+    save_file(head, adapter / "value_head.safetensors", metadata={"format": "pt"})
+    scorer = load_scorer(adapter)
+
+    merged = tmp_path / "merged"
+    model.merge_and_unload().save_pretrained(merged)
+    config, weights = reference.load(merged)
+    rendered = [scorer.formatter.render(p, c.text) for p, c in ROWS]
+    expected = [
+        head["v_head.summary.weight"][0] @ reference.llama_hidden(config, weights, one.ids)[-1]
+        + head["v_head.summary.bias"][0]
+        for one in rendered
+    ]
+    np.testing.assert_allclose(scorer.score(*zip(*ROWS, strict=True)).reward, expected, atol=1e-3)
+    assert (scorer.kind, scorer.scale) == ("lora", "logit")
+    (adapter / "value_head.safetensors").unlink()
+    with pytest.raises(ScorerError, match=r"value_head.safetensors, which belongs beside the adapter"):
+        load_scorer(adapter)

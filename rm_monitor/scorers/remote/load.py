@@ -10,6 +10,7 @@ from rm_monitor.http import BadReply, Client, Clock, Limits, Unavailable
 from rm_monitor.scorers.options import Options
 from rm_monitor.scorers.reads import only, refuse_unread
 from rm_monitor.scorers.remote.codecs import CODECS, Codec
+from rm_monitor.scorers.remote.polar import RemoteReferenceScorer
 from rm_monitor.scorers.remote.render import Messages, Renderer, SteerLM, TokenIds, WholeText
 from rm_monitor.scorers.remote.scorer import RemoteScorer
 from rm_monitor.scorers.remote.select import HELPSTEER, Selection
@@ -20,6 +21,7 @@ __all__ = ["load_remote"]
 
 _SERVERS_OWN = ("dtype", "device", "deterministic", "pooling", "reference", "batch_tokens", "idle")
 _READ = ("name", "scale", "temperature", "revision", "index", "weights", "strip_think", "tokenizer")
+_POLAR = ("name", "revision", "strip_think")
 _RENDERING = ("chat_template", "input_format", "bos", "max_length", "on_overflow")
 _PATHS = {
     "/pooling": "vllm",
@@ -50,13 +52,13 @@ def load_remote(
     concurrency: int = 4,
     clock: Clock | None = None,
     **options: Any,
-) -> RemoteScorer:
+) -> RemoteScorer | RemoteReferenceScorer:
     """A scorer for a reward model behind a server.
 
     Args:
         url: ``http://host:8000``; a path that names the endpoint (``/pooling``, ``/get_reward``) is taken
             off and tells the codec.
-        kind: Not for a reward model: the server knows what it serves.
+        kind: Of a reward model the server knows; ``polar`` reads references.
         codec: ``vllm``, ``vllm_classify``, ``sglang``, ``openrlhf`` or ``nemo``; None: asked of the server.
         model: The name it is served under; None: the only one it lists.
         key_env: Environment variable with its key.
@@ -74,6 +76,22 @@ def load_remote(
         ScorerError: If it cannot be used; the message says why and what to do.
     """
     given = only(options)
+    if kind == "polar":
+        refuse_unread(given, _POLAR, "POLAR behind a server")
+        base, hint = _endpoint(url)
+        client = Client(base, key_env=key_env, limits=limits, plain_http=plain_http, clock=clock)
+        try:
+            served = _served(client, model)
+        except Unavailable as problem:
+            raise ScorerUnavailable(str(problem)) from None
+        return RemoteReferenceScorer(
+            client,
+            sglang=(codec or hint or served.owner) == "sglang",
+            model=model or served.model,
+            batch_size=batch_size,
+            concurrency=concurrency,
+            **given,
+        )
     theirs = sorted(set(given) & set(_SERVERS_OWN) | ({"kind"} if kind is not None else set()))
     if theirs:
         raise ValueError(f"`{theirs[0]}` is decided where the server is started, not here")
