@@ -154,8 +154,8 @@ def test_an_answer_that_is_a_json_literal_is_text(tmp_path):
 
 
 @pytest.mark.parametrize("row", [{"question": "Q"}, [1], LAYOUTS["text"] | {"chosen": {"text": "x"}}])
-def test_a_row_that_is_no_pair_is_refused_with_its_number(row, tmp_path):
-    with pytest.raises(ValueError, match=r"row 1 of .* is not a labelled pair: it needs `prompt`"):
+def test_a_row_that_is_no_pair_is_refused_with_its_line(row, tmp_path):
+    with pytest.raises(ValueError, match=r"jsonl line 2 is not a labelled pair.*: it needs `prompt`"):
         load_pairs(pairs_file(tmp_path, [LAYOUTS["text"], row]))
 
 

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
-import json
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,12 +11,13 @@ from scipy.special import logit
 
 from rm_monitor import stats
 from rm_monitor.curve import rewards
+from rm_monitor.prompts.reading import read_row
+from rm_monitor.prompts.rows import name_of, read_rows
 from rm_monitor.types import (
     Calibrated,
     Completion,
     Estimate,
     FloatArray,
-    Message,
     Preferences,
     PreferenceScorer,
     Prompt,
@@ -123,72 +120,39 @@ def _stated(scorer: Scorer | PreferenceScorer) -> float:
     return 1.0 if told is None else told
 
 
-def load_pairs(path: str | Path) -> list[Pair]:
-    """Read labelled pairs from a JSON or JSONL file, gzipped or not.
+def load_pairs(source: Any) -> list[Pair]:
+    """Read labelled pairs from whatever `load_prompts` reads: a path, a dataset, a frame, a list of rows.
 
-    Known layouts: ``prompt``, ``chosen``, ``rejected`` (text or message lists, the prompt possibly inside
-    them, as TRL and RewardBench have it); LLMBar's ``input``, ``output_1``, ``output_2``, ``label``;
-    PandaLM's ``instruction``, ``input``, ``response1``, ``response2`` and three annotators, of whom two
-    must agree on a winner.
+    Known layouts are those of docs/inputs.md that say which answer is preferred: TRL's and RewardBench's
+    ``chosen`` and ``rejected`` (text or turns, the prompt possibly inside them), HH, UltraFeedback, Nectar,
+    HelpSteer3, JudgeBench, Chatbot Arena, OpenAI's, LLMBar, PandaLM and others. Pairs that people saw no
+    difference in, and pairs of equal answers, are left out.
 
     Raises:
         ValueError: If a row is in none of these layouts, or no pair is left.
     """
-    path = Path(path)
-    raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    pairs = []
-    for number, row in enumerate(_rows(raw.decode("utf-8"))):
-        try:
-            pair = _pair(row, number)
-        except (KeyError, TypeError, IndexError, AttributeError) as error:
-            raise ValueError(
-                f"row {number} of {path} is not a labelled pair: it needs `prompt`, `chosen` and "
-                "`rejected` (or LLMBar's "
-                f"or PandaLM's columns), got {sorted(row) if isinstance(row, dict) else type(row).__name__}"
-            ) from error
-        if pair is not None:
-            pairs.append(pair)
+    pairs = [pair for pair in _pairs(source) if pair is not None and pair.chosen != pair.rejected]
     if not pairs:
-        raise ValueError(f"{path} has no labelled pairs")
+        raise ValueError(f"{name_of(source)} has no labelled pairs")
     return pairs
 
 
-def _rows(text: str) -> Iterator[Any]:
-    if text.lstrip().startswith("["):
-        yield from json.loads(text)
-    else:
-        yield from (json.loads(line) for line in text.splitlines() if line.strip())
-
-
-def _pair(row: Mapping[str, Any], number: int) -> Pair | None:
-    """The pair of a row; None where people saw no difference."""
-    name = str(row.get("id", row.get("idx", number)))
-    if "output_1" in row:
-        first, second = row["output_1"], row["output_2"]
-        return _labelled(name, _user(row["input"]), first, second, int(row["label"]))
-    if "response1" in row:
-        votes = Counter(int(row[f"annotator{i}"]) for i in (1, 2, 3))
-        label, count = votes.most_common(1)[0]
-        asked = _user("\n".join(part for part in (row["instruction"], row["input"]) if part))
-        if count < 2 or label == 0:
-            return None
-        return _labelled(name, asked, row["response1"], row["response2"], label)
-    if isinstance(row["chosen"], str):
-        asked = row["prompt"] if isinstance(row["prompt"], list) else _user(row["prompt"])
-        return _labelled(name, asked, row["chosen"], row["rejected"], 1)
-    turns = row["chosen"]
-    asked = row.get("prompt") or turns[:-1]
-    asked = _user(asked) if isinstance(asked, str) else asked
-    return _labelled(name, asked, turns[-1]["content"], row["rejected"][-1]["content"], 1)
-
-
-def _user(text: str) -> list[Message]:
-    return [{"role": "user", "content": str(text)}]
-
-
-def _labelled(name: str, asked: Sequence[Message], first: str, second: str, label: int) -> Pair:
-    if not all(isinstance(text, (str, int, float)) for text in (first, second)):
-        raise TypeError("an answer is text")
-    chosen, rejected = (str(first), str(second)) if label == 1 else (str(second), str(first))
-    messages: list[Message] = [{"role": m["role"], "content": m["content"]} for m in asked]
-    return Pair(Prompt(id=name, messages=tuple(messages)), chosen, rejected)
+def _pairs(source: Any) -> Iterator[Pair | None]:
+    for number, row in enumerate(read_rows(source)):
+        try:
+            read = read_row(row.value, number + 1)
+            if read.layout is None or read.layout.pair is None:
+                raise KeyError("no layout of pairs")
+            both = read.layout.pair(read.fields, read.prompt.messages)
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+            why = f" ({error})" if isinstance(error, ValueError) else ""
+            columns = (
+                sorted(map(str, row.value)) if isinstance(row.value, Mapping) else type(row.value).__name__
+            )
+            raise ValueError(
+                f"{row.place} is not a labelled pair{why}: it needs `prompt`, `chosen` and `rejected`, or "
+                f"the columns "
+                f"of another layout of pairs (docs/inputs.md), got {columns}"
+            ) from error
+        name = read.prompt.id if read.has_id else str(number)
+        yield both and Pair(replace(read.prompt, id=name), *both)

@@ -1,27 +1,30 @@
-"""Completions that were written down before: a file, or a mapping."""
+"""Completions that were written down before: a file, a dataset, or a mapping."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 from rm_monitor.errors import GenerationError
+from rm_monitor.prompts.answers import Answer, matched, named, read_answers
 from rm_monitor.types import Completion, Progress, Prompt, Sampling
 
 __all__ = ["RecordedGenerator"]
 
-_TEXT = ("completion", "output", "response", "answer", "text")
-
 
 class RecordedGenerator:
-    """Answers from a JSONL file (``id`` or ``prompt``, ``completion``) or a mapping of ids to texts."""
+    """Answers that are read once, and matched to prompts by id first, then by what they answer.
+
+    Args:
+        source: Whatever `load_prompts` reads, with answers in a column; or a mapping of ids (or texts of
+            prompts) to answers.
+        column: The column of the answers; None: ``completion``, ``output``, ``response`` ...
+    """
 
     needs_model = False
 
-    def __init__(self, source: str | Path | Mapping[str, str]) -> None:
-        self._texts = dict(source) if isinstance(source, Mapping) else _read(Path(source))
+    def __init__(self, source: Any, *, column: str | None = None) -> None:
+        self._answers = read_answers(source, column=column)
 
     def generate(
         self,
@@ -33,39 +36,32 @@ class RecordedGenerator:
         tokenizer: Any = None,
         progress: Progress | None = None,
     ) -> list[Completion]:
-        """The recorded text of each prompt; the same for every sample.
+        """The recorded answers: one serves for every sample, several are the samples in their order.
 
         Raises:
-            GenerationError: Which prompts have no completion.
+            GenerationError: Which prompts have no answer, or neither one nor ``samples_per_prompt``.
         """
-        texts = [self._texts.get(p.id, self._texts.get(p.text)) for p in prompts]
-        missing = [p.id for p, text in zip(prompts, texts, strict=True) if text is None]
+        found = matched(self._answers, prompts, what="completions")
+        missing = [p for p, answers in zip(prompts, found, strict=True) if not answers]
         if missing:
             raise GenerationError(
-                f"{len(missing)} of {len(prompts)} prompts have no recorded completion: {missing[:5]}"
+                f"{len(missing)} of {len(prompts)} prompts have no recorded completion: {named(missing)}. "
+                "Rows are matched by `id`, then by `prompt`"
             )
         return [
-            Completion(prompt_id=p.id, text=text or "", sample=k)
-            for p, text in zip(prompts, texts, strict=True)
-            for k in range(sampling.samples_per_prompt)
+            Completion(prompt_id=prompt.id, text=answer.text, sample=k, finish_reason=answer.finish_reason)
+            for prompt, answers in zip(prompts, found, strict=True)
+            for k, answer in enumerate(_samples(prompt, answers, sampling.samples_per_prompt))
         ]
 
 
-def _read(path: Path) -> dict[str, str]:
-    texts: dict[str, str] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        if not line.strip():
-            continue
-        row = json.loads(line)
-        text = next((row[name] for name in _TEXT if isinstance(row.get(name), str)), None)
-        keys = [
-            row[name]
-            for name in ("id", "prompt_id", "prompt", "instruction")
-            if isinstance(row.get(name), str)
-        ]
-        if text is None or not keys:
-            raise ValueError(
-                f"{path} line {number} needs an id or prompt, and one of {_TEXT}; it has {sorted(row)}"
-            )
-        texts |= dict.fromkeys(keys, text)
-    return texts
+def _samples(prompt: Prompt, answers: Sequence[Answer], n: int) -> list[Answer]:
+    if len({answer.text for answer in answers}) == 1:
+        return [answers[0]] * n
+    if len(answers) != n:
+        places = ", ".join(answer.place for answer in answers[:4])
+        raise GenerationError(
+            f"{len(answers)} different completions are recorded for prompt {prompt.label} ({places}), and "
+            f"`samples_per_prompt` is {n}: keep one, or set it to {len(answers)}"
+        )
+    return list(answers)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import difflib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from rm_monitor import files
 from rm_monitor.errors import StoreError
 from rm_monitor.files.strict_json import dumps, loads
-from rm_monitor.prompts.load import PromptSet, read_rows
+from rm_monitor.prompts.answers import matched, named, one_each, read_answers
+from rm_monitor.prompts.load import PromptSet
 from rm_monitor.types import Completion, ReferenceSet
 
 __all__ = ["load_references", "resolve_references", "save_references"]
-
-_TEXT = ("completion", "output", "response", "answer", "text", "reference")
 
 
 def resolve_references(spec: Any, prompts: PromptSet) -> tuple[ReferenceSet, ...]:
@@ -51,27 +51,20 @@ def resolve_references(spec: Any, prompts: PromptSet) -> tuple[ReferenceSet, ...
 
 
 def _one(name: str, given: Any, prompts: PromptSet) -> ReferenceSet:
-    if isinstance(given, ReferenceSet):
-        given = list(given.completions)
     if isinstance(given, str) and given in prompts.columns:
-        texts: Sequence[str | None] = prompts.columns[given]
+        texts = [text if text and text.strip() else None for text in prompts.columns[given]]
         source = f"column {given!r}"
-    elif isinstance(given, (str, Path)):
-        if not Path(given).is_file():
-            raise ValueError(
-                f"`references` {str(given)!r} is neither a column of the prompts nor a file; "
-                f"the columns are {sorted(prompts.columns)}"
-            )
-        texts, source = _from_rows(list(read_rows(given)), prompts), str(given)
-    elif isinstance(given, Sequence):
-        texts, source = _from_rows(list(given), prompts), "given"
+    elif isinstance(given, ReferenceSet):
+        by_id = {c.prompt_id: c.text for c in given.completions}
+        texts, source = [by_id.get(prompt.id) for prompt in prompts], given.source or "given"
     else:
-        raise ValueError(f"`references` must be a column, a path or completions, got {type(given).__name__}")
-    missing = [p.id for p, text in zip(prompts, texts, strict=True) if text is None]
+        texts, source = _read(given, prompts), str(given) if isinstance(given, (str, Path)) else "given"
+    missing = [prompt for prompt, text in zip(prompts, texts, strict=True) if text is None]
     if missing:
         raise ValueError(
-            f"`references` {name!r} lacks {len(missing)} of {len(prompts)} prompts: {missing[:5]}. "
-            "Every prompt needs a reference: add them, or drop those prompts"
+            f"`references` {name!r} lacks {len(missing)} of {len(prompts)} prompts, or has an empty answer "
+            f"for them: "
+            f"{named(missing)}. Every prompt needs a reference: add them, or drop those prompts"
         )
     completions = (
         Completion(prompt_id=p.id, text=text or "") for p, text in zip(prompts, texts, strict=True)
@@ -79,30 +72,23 @@ def _one(name: str, given: Any, prompts: PromptSet) -> ReferenceSet:
     return ReferenceSet(name=name, completions=tuple(completions), source=source)
 
 
-def _from_rows(rows: Sequence[Any], prompts: PromptSet) -> list[str | None]:
+def _read(given: Any, prompts: PromptSet) -> list[str | None]:
     """Texts in prompt order: rows with an id or a prompt are matched, plain texts are taken in order."""
-    if all(isinstance(row, str) for row in rows):
-        if len(rows) != len(prompts):
-            raise ValueError(
-                f"`references` must have one text a prompt: {len(rows)} texts for {len(prompts)} prompts"
-            )
-        return list(rows)
-    by_key: dict[str, str] = {}
-    for number, row in enumerate(rows):
-        if isinstance(row, Completion):
-            by_key[row.prompt_id] = row.text
-            continue
-        if not isinstance(row, Mapping):
-            raise ValueError(
-                f"reference {number} must be a text, a row or a Completion, got {type(row).__name__}"
-            )
-        text = next((row[name] for name in _TEXT if isinstance(row.get(name), str)), None)
-        if text is None:
-            raise ValueError(f"reference {number} has none of the columns {_TEXT}; it has {sorted(row)}")
-        for key in ("id", "prompt_id", "prompt", "instruction"):
-            if isinstance(row.get(key), str):
-                by_key.setdefault(row[key], text)
-    return [by_key.get(p.id, by_key.get(p.text)) for p in prompts]
+    if isinstance(given, str) and not _is_there(given):
+        near = difflib.get_close_matches(given, prompts.columns, 1)
+        raise ValueError(
+            f"`references` {given!r} is neither a column of the prompts nor a file; the columns are "
+            f"{sorted(prompts.columns)}" + (f": did you mean {near[0]!r}?" if near else "")
+        )
+    try:
+        answers = read_answers(given)
+    except TypeError as problem:
+        raise ValueError(f"`references` must be a column, a path or completions: {problem}") from problem
+    return one_each(matched(answers, prompts, what="references"), prompts, what="references")
+
+
+def _is_there(path: str) -> bool:
+    return Path(path).exists() or any(mark in path for mark in "*?[")
 
 
 def save_references(folder: str | Path, references: ReferenceSet, prompts: PromptSet) -> None:

@@ -1,0 +1,66 @@
+"""Prompt sets: ids, columns, notes, and errors that name rows as people know them."""
+
+import logging
+
+import pytest
+
+from rm_monitor.prompts import load_prompts
+from rm_monitor.types import Prompt
+
+
+def test_repeated_prompts_are_named_by_row_and_first_words():
+    with pytest.raises(ValueError, match="row 1 'Hi' and row 3 'Hi' ask the same"):
+        load_prompts(["Hi", "Ho", "Hi"])
+    with pytest.raises(ValueError, match="row 1 'Hi' and row 2 'Ho' have the id '1'"):
+        load_prompts([{"id": 1, "prompt": "Hi"}, {"id": 1, "prompt": "Ho"}])
+
+
+def test_an_error_begins_with_the_place_of_its_row(tmp_path):
+    (tmp_path / "p.csv").write_text('prompt,input\n"two\nlines",\nHi,THE TEXT\n')
+    with pytest.raises(ValueError, match=r"p\.csv line 4 has a column 'input' that belongs to the question"):
+        load_prompts(tmp_path / "p.csv")
+    assert load_prompts(tmp_path / "p.csv", ignore_columns=["input"])[1].text == "Hi"
+
+
+def test_an_ignored_column_that_no_row_has_is_a_slip():
+    with pytest.raises(ValueError, match="did you mean 'input'"):
+        load_prompts([{"prompt": "Hi", "input": "x"}], ignore_columns=["inputs", "input"])
+
+
+def test_prompts_of_other_tools_or_switches_are_other_prompts():
+    rows = [{"prompt": "Hi", "tools": [{"name": n}]} for n in "ab"]
+    rows += [{"prompt": "Hi", "enable_thinking": x} for x in (True, False)]
+    found = load_prompts(rows)
+    assert len({p.id for p in found}) == 4
+    assert len({load_prompts([row]).fingerprint for row in rows}) == 4
+
+
+def test_half_an_emoji_is_healed_in_every_kind_of_row():
+    half = "half \ud83d"
+    turn = {"role": "user", "content": half}
+    for row in (half, [turn], {"prompt": half}, {"prompt": [turn]}, Prompt(id="p", messages=(turn,))):
+        load_prompts([row])[0].text.encode("utf-8")
+
+
+def test_rendered_prompts_are_said(caplog):
+    with caplog.at_level(logging.WARNING, logger="rm_monitor"):
+        found = load_prompts(["<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n", "Ho"])
+    assert [p.raw for p in found] == [True, False]
+    assert "1 of 2 prompts" in caplog.text
+    assert "no template around them" in caplog.text
+
+
+def test_columns_that_nobody_knows_are_noted():
+    assert "zeta" in load_prompts([{"prompt": "Hi", "zeta": "x", "id": 1, "answer": "y"}]).notes[0]
+
+
+def test_tags_are_read_from_lists_texts_and_json_in_cells():
+    rows = [{"prompt": str(i), "tags": t} for i, t in enumerate((["a", "b"], "a", '["a", "b"]', None, 3))]
+    assert [p.tags for p in load_prompts(rows)] == [("a", "b"), ("a",), ("a", "b"), (), ("3",)]
+
+
+def test_more_rows_than_anybody_can_ask_are_refused(monkeypatch):
+    monkeypatch.setattr("rm_monitor.prompts.load.MOST_PROMPTS", 3)
+    with pytest.raises(ValueError, match="more than 3 rows: pass `limit`"):
+        load_prompts(str(i) for i in range(10))
+    assert len(load_prompts((str(i) for i in range(10)), limit=5)) == 5
