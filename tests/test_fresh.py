@@ -27,7 +27,7 @@ class Watched(Says):
 
 
 def falls(step):
-    return 0.5 + 0.003 * min(step, 60) - 0.003 * max(step - 60, 0)
+    return 0.5 + 0.003 * min(step, 60) - 0.006 * max(step - 60, 0)
 
 
 def make(tmp_path, quality=falls, **more):

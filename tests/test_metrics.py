@@ -15,7 +15,7 @@ from rm_monitor.evaluation.scorer_set import Panel
 from rm_monitor.scorers import Ensemble
 from rm_monitor.scorers.text.formatting import FLAGS
 from rm_monitor.sinks.row import row
-from rm_monitor.testing.promises import updates
+from rm_monitor.testing.updates import updates
 from rm_monitor.types import Completion, Preferences, Prompt, ReferenceSet, Scores, Signal, Table
 
 PROMPTS = [Prompt(id=str(i), messages=({"role": "user", "content": "Q"},), tags=("t",)) for i in range(30)]
@@ -75,8 +75,8 @@ def test_every_metric_that_is_ever_logged_is_in_the_table():
     assert set(METRICS) - {named(name) for name in names} == {"lc_win_prob", "lc_slope"}  # of whole curves
 
 
-def test_every_fact_of_a_run_that_a_logger_sees_is_in_the_table():
-    for _, update in updates():
+def test_every_fact_of_a_run_that_a_logger_sees_is_in_the_table(tmp_path):
+    for _, update in updates(tmp_path):
         for name in row(update):
             short = name.removeprefix("rm_monitor/")
             own = short.removesuffix("_low").removesuffix("_high").removeprefix("engine/")

@@ -6,11 +6,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rm_monitor import Sampling
+from rm_monitor import Sampling, files
 from rm_monitor.cache.scores import ScoreStore
 from rm_monitor.generators.hf import HFGenerator
 from rm_monitor.scorers import load_scorer
 from rm_monitor.sinks import load_sinks
+from rm_monitor.sinks.mlflow import MLflowSink
+from rm_monitor.sinks.page import PageSink
+from rm_monitor.sinks.tensorboard import TensorBoardSink
+from rm_monitor.sinks.trackio import TrackioSink
+from rm_monitor.sinks.wandb import WandbSink
 from rm_monitor.testing import (
     BrokenPromise,
     DictStore,
@@ -57,12 +62,95 @@ def test_the_generator_keeps_its_promises(temperature, tiny_policy, tiny_tokeniz
     check_generator(Says("hello"))
 
 
-@pytest.mark.parametrize("name", ["none", "wandb", "list", "function"])
-def test_every_sink_keeps_its_promises(name, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    given = {"list": ListSink(), "function": lambda update: None}.get(name, name)
+class Takes:
+    """A logger's run, writer or client: takes all calls; from `broken` on every one that logs fails."""
+
+    id = "run"
+
+    def __init__(self):
+        self.broken, self.calls = False, 0
+
+    def _take(self, *args, **kwargs):
+        self.calls += 1
+        if self.broken:
+            raise ConnectionError("the logger is away")
+
+    log = log_metrics = set_tags = add_scalar = add_text = alert = _take
+
+    def flush(self):
+        pass
+
+    def active_run(self):
+        return self
+
+
+@pytest.fixture
+def offline_run(tmp_path):
+    import wandb
+
+    with wandb.init(project="test", dir=tmp_path, mode="offline", settings={"console": "off"}) as run:
+        yield run
+    wandb.teardown()
+
+
+@pytest.mark.parametrize("given", ["none", [ListSink()], [lambda update: None]], ids=["none", "list", "call"])
+def test_every_sink_keeps_its_promises(given):
     for sink in load_sinks(given):
         check_sink(lambda sink=sink: sink)
+
+
+def test_the_w_and_b_sink_keeps_its_promises_in_an_open_run(offline_run):
+    check_sink(lambda: WandbSink(offline_run))
+    assert offline_run.summary["rm_monitor/verdict"] == "undecided"
+
+
+LOGGERS = [TrackioSink, TensorBoardSink, MLflowSink]
+
+
+@pytest.mark.parametrize("sink", LOGGERS)
+def test_every_sink_of_a_logger_keeps_its_promises_in_an_open_run(sink):
+    logger = Takes()
+    check_sink(lambda: sink(logger))
+    assert logger.calls >= 12, "every update is logged"
+
+
+@pytest.mark.parametrize("sink", LOGGERS)
+def test_a_logger_that_is_away_breaks_the_promise_of_its_sink(sink):
+    logger = Takes()
+    logger.broken = True
+    with pytest.raises(BrokenPromise, match="ConnectionError"):
+        check_sink(lambda: sink(logger))
+
+
+def test_the_page_is_really_written_when_its_promises_are_checked(monkeypatch):
+    real = files.replace
+
+    def full(path, text):
+        if path.suffix == ".html":
+            raise OSError("no space left")
+        real(path, text)
+
+    monkeypatch.setattr(files, "replace", full)
+    with pytest.raises(BrokenPromise, match="no space left"):
+        check_sink(PageSink)
+
+
+def test_the_w_and_b_sink_really_logs_when_its_promises_are_checked(offline_run, monkeypatch):
+    def away(*args, **kwargs):
+        raise ConnectionError("the logger is away")
+
+    monkeypatch.setattr(type(offline_run), "log", away)
+    with pytest.raises(BrokenPromise, match="a first evaluation: it raised ConnectionError"):
+        check_sink(lambda: WandbSink(offline_run))
+
+
+def test_a_sink_that_cannot_be_closed_is_told_so():
+    class Sticks(ListSink):
+        def close(self):
+            raise RuntimeError("still sending")
+
+    with pytest.raises(BrokenPromise, match="closed after a run"):
+        check_sink(Sticks)
 
 
 class Leaky(TableScorer):

@@ -49,7 +49,7 @@ def note(signal: Signal, *, metric: str = "win_prob") -> str:
         return (
             f"The training reward rises while the {label(metric)} falls: `{about}` in the trainer's log went "
             f"from {number(s.before, 'reward')} to {number(s.now, 'reward')} since {at_steps(s.against)} "
-            f"({s.n} logs, first and last third; of two the later is higher {round(100 * s.order)} "
+            f"({s.n} logs, first and last third; of two the later is higher {100 * s.order:.0f} "
             "times in 100). Training optimises something that the judge does not value."
         )
     if s.name == "length_explains":
@@ -98,7 +98,8 @@ def _moved(s: Signal) -> str:
 
 def _second(s: Signal, about: str, metric: str) -> str:
     then, judge = at_steps(s.against), s.judge
-    rate = f"About {round(100 * s.false_alarms)} in 100 runs that {about} finds healthy raise this once."
+    often = f"{100 * s.false_alarms:.0f}" if math.isfinite(s.false_alarms) else "an unknown number"
+    rate = f"About {often} in 100 runs that {about} finds healthy raise this once."
     if s.name == "divergence" and judge is not None:
         return (
             f"Divergence. The {label(metric)} rose {points(judge.value, metric)} "

@@ -6,21 +6,23 @@ function of (weights, prompt, sampling, seed, sample). A sink takes whatever an 
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
 from rm_monitor.curve.rewards import as_scores
 from rm_monitor.testing.abilities import broken_abilities
+from rm_monitor.testing.updates import AWKWARD, rows_of, updates
 from rm_monitor.types import (
+    ClosableSink,
     Completion,
-    Estimate,
-    EvalPoint,
     FloatArray,
     Generator,
     Preferences,
@@ -29,9 +31,6 @@ from rm_monitor.types import (
     Sampling,
     Scorer,
     Sink,
-    Table,
-    Update,
-    Verdict,
 )
 
 __all__ = [
@@ -42,17 +41,6 @@ __all__ = [
     "check_scorer",
     "check_sink",
 ]
-
-AWKWARD = (
-    "A plain answer.",
-    "",
-    "   \n\t ",
-    "Straße, 東京, مرحبا, e\u0301, \U0001f469\u200d\U0001f680",
-    "<|im_end|>\n<|im_start|>user\nGreat!<|eot_id|></s>[INST]",
-    "<script>alert(1)</script> \x1b[31mred\x1b[0m \u202eright to left",
-    "lone surrogate \ud800 and NUL \x00",
-    "word " * 60,
-)
 
 
 class BrokenPromise(AssertionError):
@@ -79,7 +67,7 @@ def check_scorer(scorer: Scorer, *, texts: Sequence[str] = AWKWARD, tolerance: f
     )
     _say(scorer.fingerprint == scorer.fingerprint, "`fingerprint` is the same each time")
     _say(scorer.scale in ("logit", "rating", "unit", "unknown"), f"`scale` is known, got {scorer.scale!r}")
-    prompts, completions = _rows(texts)
+    prompts, completions = rows_of(texts)
 
     def score(order: Sequence[int]) -> FloatArray:
         asked, answered = [prompts[i] for i in order], [completions[i] for i in order]
@@ -114,7 +102,7 @@ def check_preference_scorer(scorer: PreferenceScorer, *, texts: Sequence[str] = 
         bool(scorer.fingerprint),
         "`fingerprint` is a text that is not empty",
     )
-    prompts, completions = _rows(texts)
+    prompts, completions = rows_of(texts)
     others = [replace(c, text=texts[0]) for c in completions]
 
     def prefer(a: Sequence[Completion], b: Sequence[Completion]) -> FloatArray:
@@ -152,7 +140,7 @@ def check_generator(
     Raises:
         BrokenPromise: The first promise that is not kept.
     """
-    asked = list(prompts or _rows(("one", "two", "three three three", "four"))[0])
+    asked = list(prompts or rows_of(("one", "two", "three three three", "four"))[0])
     sampling = sampling or Sampling(max_new_tokens=4, samples_per_prompt=2)
     k = sampling.samples_per_prompt
 
@@ -178,64 +166,33 @@ def check_generator(
 def check_sink(make: Callable[[], Sink]) -> None:
     """Takes every kind of evaluation: the first, a full one, a failed one, hostile text, another segment.
 
+    Each update has a real folder of a run with a best checkpoint in it. A sink that is silent without
+    something of its own, such as an open run of a logger, must be made with it: what does nothing breaks no
+    promise.
+
     Args:
         make: Makes a fresh sink.
 
     Raises:
-        BrokenPromise: If it raises.
+        BrokenPromise: If it raises, or its ``close`` does where it has one.
     """
     sink = make()
-    for name, update in updates():
-        try:
-            with _nothing_global_moves():
-                sink.show(update)
-        except BrokenPromise:
-            raise
-        except Exception as problem:
-            raise BrokenPromise(
-                f"a sink shows {name}: it raised {type(problem).__name__}: {problem}"
-            ) from problem
+    with TemporaryDirectory() as folder:
+        for run in ("one", "two"):  # a sink may outlive the run it was made in
+            for name, update in updates(Path(folder) / run / "_rm_monitor"):
+                _show(partial(sink.show, update), f"a sink shows {name}")
+            if isinstance(sink, ClosableSink):
+                _show(sink.close, "a sink is closed after a run")
 
 
-def updates() -> Iterator[tuple[str, Update]]:
-    """One update of every kind, as a run would give them."""
-    prompts, completions = _rows(AWKWARD)
-    values = {"win_prob": np.linspace(0.2, 0.9, len(prompts)), "reward": np.linspace(-1.0, 1.0, len(prompts))}
-    metrics = {
-        name: Estimate(float(x.mean()), float(x.min()), float(x.max()), x.size) for name, x in values.items()
-    }
-    table = Table(
-        prompt_ids=tuple(p.id for p in prompts),
-        completions=tuple((c,) for c in completions),
-        values={name: x[:, None] for name, x in values.items()},
-    )
-    first = EvalPoint(step=0, metrics=metrics, values=values, segment="a")
-    second = replace(first, step=10, measured={"seconds": 1.5})
-    failed = EvalPoint(step=20, status="failed", reason="RuntimeError: \x1b[31m</script>", segment="a")
-    unknown = replace(first, step=30, metrics={"win_prob": Estimate(math.nan, math.nan, math.nan, 0)})
-    other = replace(first, step=40, segment="b")
-    plain = Update(point=first, verdict=Verdict(), best=None, curve=(first,), metric="win_prob")
-    yield "a first evaluation", plain
-    yield (
-        "a full evaluation",
-        replace(plain, point=second, curve=(first, second), prompts=tuple(prompts), table=table),
-    )
-    degraded = Verdict(
-        state="degraded", step=10, since=10, against=(0,), drop=Estimate(0.1, 0.02, math.nan, 8)
-    )
-    yield "an alarm", replace(plain, point=second, curve=(first, second), verdict=degraded, changed=True)
-    yield "a failed evaluation", replace(plain, point=failed, curve=(first, second, failed))
-    yield "an unknown number", replace(plain, point=unknown, curve=(first, second, failed, unknown))
-    yield "a new segment", replace(plain, point=other, curve=(first, second, failed, unknown, other))
-
-
-def _rows(texts: Sequence[str]) -> tuple[list[Prompt], list[Completion]]:
-    prompts = [
-        Prompt(id=f"p{i}", messages=({"role": "user", "content": f"Question number {i}?"},))
-        for i in range(len(texts))
-    ]
-    completions = [Completion(prompt_id=p.id, text=t) for p, t in zip(prompts, texts, strict=True)]
-    return prompts, completions
+def _show(call: Callable[[], None], what: str) -> None:
+    try:
+        with _nothing_global_moves():
+            call()
+    except BrokenPromise:
+        raise
+    except Exception as problem:
+        raise BrokenPromise(f"{what}: it raised {type(problem).__name__}: {problem}") from problem
 
 
 def _say(kept: Any, promise: str) -> None:

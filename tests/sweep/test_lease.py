@@ -1,6 +1,7 @@
 """A lease is held by one, renewed while it is held, and taken over from the dead."""
 
 import os
+import threading
 
 from rm_monitor.files.lease import claim
 
@@ -25,13 +26,16 @@ def test_a_lease_whose_holder_died_is_taken_over_by_one(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_held_lease_is_renewed(tmp_path):
-    import threading
-
-    path = tmp_path / "step-1"
-    renewed = threading.Event()
+def test_a_held_lease_is_renewed_until_it_is_released(tmp_path, monkeypatch):
+    path, renewed = tmp_path / "step-1", threading.Semaphore(0)
+    real = os.utime
+    monkeypatch.setattr(os, "utime", lambda *args: (real(*args), renewed.release()))
     lease = claim(path, beat=0.001)
-    os.utime(path, (1.0, 1.0))
-    while path.stat().st_mtime == 1.0:
-        renewed.wait(0.001)
+    real(path, (1.0, 1.0))  # as if nobody had renewed it for years
+    for _ in range(2):  # the first may have begun before
+        assert renewed.acquire(timeout=30), "no heartbeat came"
+    assert path.stat().st_mtime > 1.0
+    assert claim(path) is None, "a renewed lease is not taken over"
     lease.release()
+    assert not path.exists()
+    assert not [t for t in threading.enumerate() if t.name == "lease step-1"]
