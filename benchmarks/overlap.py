@@ -91,7 +91,7 @@ def _run(name: str, given: argparse.Namespace, folder: Path, turn: int) -> tuple
     for step in range(1, warm + given.every * given.evaluations):
         if step == warm:
             if monitor is not None:
-                monitor.collect(wait=True)
+                monitor.run.collect(wait=True)
             still, training, began = 0.0, [], time.perf_counter()
         at = time.perf_counter()
         _train_step(model, optimizer, rows)
@@ -102,7 +102,7 @@ def _run(name: str, given: argparse.Namespace, folder: Path, turn: int) -> tuple
         still += time.perf_counter() - at
     at = time.perf_counter()
     if monitor is not None:
-        monitor.collect(wait=True)
+        monitor.run.collect(wait=True)
     end = time.perf_counter()
     if monitor is not None:
         monitor.close()

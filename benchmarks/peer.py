@@ -91,10 +91,10 @@ def _run(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
                     total, point = cpu(partial(monitor.evaluate, policy, tokenizer, step=turn + 1))
                     assert point.status == "ok", point.reason
                     spent.setdefault((name, r), []).append(total)
-                    said[name] = monitor.generator.texts
+                    said[name] = monitor.settings.generator.texts
                     won[name, r] = _mean(point, r)
                     if r == min(given.references):
-                        answering = monitor.generator.seconds
+                        answering = monitor.settings.generator.seconds
                         parts.setdefault(name, []).append((answering, total - answering))
             else:
                 batch = int(name.rsplit(" ", 1)[1])

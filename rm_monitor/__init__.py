@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rm_monitor.text.escape import InertLog
 from rm_monitor.types import (
+    Alarm,
     Best,
     Completion,
     Estimate,
@@ -30,10 +31,11 @@ if TYPE_CHECKING:
     from rm_monitor.monitor.monitor import RewardMonitor
     from rm_monitor.monitor.schedule import Schedule
     from rm_monitor.prompts import load_prompts
+    from rm_monitor.runs import load_run
     from rm_monitor.scorers import load_scorer
-    from rm_monitor.training.undisturbed import undisturbed
 
 __all__ = [
+    "Alarm",
     "Best",
     "Completion",
     "Estimate",
@@ -50,8 +52,8 @@ __all__ = [
     "Sink",
     "Verdict",
     "load_prompts",
+    "load_run",
     "load_scorer",
-    "undisturbed",
 ]
 
 __version__ = "0.1.0"
@@ -65,8 +67,8 @@ _LAZY = {
     "RewardMonitorCallback": "rm_monitor.monitor.callback",
     "Schedule": "rm_monitor.monitor.schedule",
     "load_prompts": "rm_monitor.prompts",
+    "load_run": "rm_monitor.runs",
     "load_scorer": "rm_monitor.scorers",
-    "undisturbed": "rm_monitor.training.undisturbed",
 }
 
 

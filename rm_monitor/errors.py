@@ -9,6 +9,7 @@
     |-- StoreError                 a file of ours cannot be used
     |   `-- StoreLockedError       ... because another run is writing there
     |-- NotFoundError              what was asked for is not there: a run, a step, a best checkpoint
+    |-- FirstEvaluationError       the first evaluation of a run failed: refused before anything is lost
     |-- RanksLostError             another process of the run did not come to agree; monitoring ends
     `-- UnsupportedSetupError      the distributed set-up cannot be served safely; the message has the way out
 
@@ -17,6 +18,7 @@ argument, the rule, the value that was got, and the way out.
 """
 
 __all__ = [
+    "FirstEvaluationError",
     "GenerationError",
     "NotFoundError",
     "RMMonitorError",
@@ -71,6 +73,10 @@ _OUT_OF_MEMORY = (
     "out of memory",  # CUDA, ROCm, XPU, NPU, MPS and NCCL outside torch's allocator
     "STATUS_ALLOC_FAILED",  # cuBLAS, cuDNN, cuSOLVER
 )
+
+
+class FirstEvaluationError(RMMonitorError):
+    """The first evaluation of a run failed: nothing is lost yet, and nothing would be seen later."""
 
 
 def is_out_of_memory(problem: BaseException) -> bool:

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from rm_monitor import RewardMonitor
+from rm_monitor import RewardMonitor, RewardMonitorCallback
 from rm_monitor.monitor.budget import Budget
 from tests.helpers import PROMPTS, CountsGood, Says, tiny_trainer
 
@@ -48,7 +48,7 @@ def test_without_a_budget_nothing_is_ever_refused():
 @pytest.mark.parametrize("wrong", [0, -0.1, float("nan")])
 def test_a_share_that_is_none_is_refused(wrong):
     with pytest.raises(ValueError, match="`max_overhead` is a share of the training time"):
-        RewardMonitor(CountsGood(), PROMPTS, references=PROMPTS, max_overhead=wrong)
+        RewardMonitor(CountsGood(), PROMPTS, references=PROMPTS, every={"max_overhead": wrong})
 
 
 def slow_run(tmp_path, tiny_policy, tiny_tokenizer, **options):
@@ -65,11 +65,10 @@ def slow_run(tmp_path, tiny_policy, tiny_tokenizer, **options):
         PROMPTS,
         references=PROMPTS,
         generator=Slow(lambda step: 0.5),
-        every=2,
         report_to="none",
         **options,
     )
-    monitor._planner.budget._clock = clock
+    monitor._parts.clock = clock
 
     class Ticks(tuple):
         pass
@@ -81,7 +80,11 @@ def slow_run(tmp_path, tiny_policy, tiny_tokenizer, **options):
             clock.now += 3
 
     trainer = tiny_trainer(
-        tiny_policy, tiny_tokenizer, tmp_path, callbacks=[Training(), monitor.callback()], steps=12
+        tiny_policy,
+        tiny_tokenizer,
+        tmp_path,
+        callbacks=[Training(), RewardMonitorCallback(monitor)],
+        steps=12,
     )
     trainer.train()
     return monitor
@@ -91,7 +94,7 @@ def test_an_evaluation_over_the_budget_moves_to_the_step_at_which_it_fits_and_th
     tmp_path, tiny_policy, tiny_tokenizer, caplog
 ):
     with caplog.at_level(logging.WARNING):
-        monitor = slow_run(tmp_path, tiny_policy, tiny_tokenizer, max_overhead=0.4)
+        monitor = slow_run(tmp_path, tiny_policy, tiny_tokenizer, every={"every": 2, "max_overhead": 0.4})
     # 3 s of training a step, 5 s an evaluation: a 40 % share has room for one in every 12.5 s
     assert [(p.step, p.status) for p in monitor.curve] == [
         *((0, "ok"), (2, "skipped"), (4, "skipped"), (5, "ok"), (6, "skipped"), (8, "skipped"), (9, "ok")),
@@ -119,12 +122,11 @@ def test_a_hand_written_loop_uses_its_whole_share_and_never_more(tmp_path):
         PROMPTS[:16],
         references=PROMPTS[:16],
         generator=Slow(lambda step: 0.5),
-        every=10,
+        every={"every": 10, "max_overhead": 0.05},
         output_dir=tmp_path,
         report_to="none",
-        max_overhead=0.05,
     )
-    monitor._planner.budget._clock = clock
+    monitor._parts.clock = clock
     spent = 0
     for step in range(steps + 1):
         point = monitor.step(step)

@@ -40,8 +40,7 @@ def make(tmp_path, quality=falls, **more):
         output_dir=tmp_path,
         report_to=[keeps],
         generator=says,
-        horizon=13,
-        confirm_on_warn=HELD_OUT,
+        alarm={"horizon": 13, "confirm_on_warn": HELD_OUT},
         **more,
     )
     return monitor, says, keeps
@@ -119,7 +118,7 @@ def test_a_resumed_run_settles_as_the_unbroken_one_did(tmp_path):
     go(first, says, range(0, 71, 10))
     first.close()
     second, says, _ = make(tmp_path / "broken")
-    second.start(resume_step=70)
+    second.begin(resume_step=70)
     seen = go(second, says, range(80, 121, 10))
     second.close()
     assert {s: (v.state, v.reason) for s, v in seen.items()} == {
@@ -129,9 +128,11 @@ def test_a_resumed_run_settles_as_the_unbroken_one_did(tmp_path):
 
 def test_prompts_of_the_run_are_not_fresh(tmp_path):
     with pytest.raises(ValueError, match="2 of them are among `prompts`"):
-        RewardMonitor(CountsGood(), PROMPTS, output_dir=tmp_path, confirm_on_warn=[*HELD_OUT, *PROMPTS[:2]])
+        RewardMonitor(
+            CountsGood(), PROMPTS, output_dir=tmp_path, alarm={"confirm_on_warn": [*HELD_OUT, *PROMPTS[:2]]}
+        )
     with pytest.raises(ValueError, match="at least 10 prompts"):
-        RewardMonitor(CountsGood(), PROMPTS, output_dir=tmp_path, confirm_on_warn=HELD_OUT[:3])
+        RewardMonitor(CountsGood(), PROMPTS, output_dir=tmp_path, alarm={"confirm_on_warn": HELD_OUT[:3]})
 
 
 def test_fresh_prompts_that_cannot_be_answered_leave_the_warning_as_it_is(tmp_path, caplog):
@@ -143,7 +144,7 @@ def test_fresh_prompts_that_cannot_be_answered_leave_the_warning_as_it_is(tmp_pa
 
     monitor, _, keeps = make(tmp_path)
     broken = Breaks(falls)
-    monitor._measurer.generator = broken
+    monitor._parts.evaluator.generator = broken
     go(monitor, broken, range(0, 121, 10))
     assert len(keeps.updates) == 13
     assert all(u.point.status == "ok" for u in keeps.updates)
@@ -156,7 +157,7 @@ def test_a_damaged_file_of_fresh_answers_is_left_out_and_said(tmp_path, caplog):
     monitor.close()
     (tmp_path / "_rm_monitor" / "fresh.json").write_text('{"segment": 3')
     again, says, _ = make(tmp_path)
-    again.start(resume_step=30)
+    again.begin(resume_step=30)
     go(again, says, [40])
     again.close()
     assert "fresh.json is damaged" in caplog.text

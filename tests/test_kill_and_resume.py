@@ -20,7 +20,7 @@ policy, out, kill_at, resume = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.a
 def score(prompts, completions):
     return [float(len(set(c))) for c in completions]
 monitor = RewardMonitor(score, [f"question {i}" for i in range(12)], every=2,
-sampling=Sampling(max_new_tokens=6), report_to="none", horizon=6)
+sampling=Sampling(max_new_tokens=6), report_to="none", alarm={"horizon": 6})
 class Kill(TrainerCallback):
     def on_step_begin(self, args, state, control, **kwargs):
         if state.global_step == kill_at:

@@ -137,7 +137,7 @@ def test_it_is_on_the_curve_with_its_interval_and_survives_the_disk(tmp_path, ti
     assert estimate.n == 3
     first.close()
     again = monitor()
-    again.start(resume_step=10)
+    again.begin(resume_step=10)
     assert again.curve[1].values["kl"].mean() == pytest.approx(estimate.value)
     again.close()
 

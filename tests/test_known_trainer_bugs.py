@@ -66,6 +66,7 @@ def test_transformers_37196_the_best_needs_no_place_under_the_limit(tmp_path, ti
         steps=12,
         save_total_limit=2,
         metric_for_best_model="loss",
+        load_best_model_at_end=True,
         **STEPWISE,
     )
     trainer.train()

@@ -16,7 +16,7 @@ def make(tmp_path, *, quality=lambda step: 0.5, reward_model=None, **more):
         output_dir=tmp_path,
         generator=Says(quality),
         report_to="none",
-        horizon=11,
+        alarm={"horizon": 11},
     )
     settings.update(more)
     return RewardMonitor(reward_model or CountsGood(), PROMPTS, **settings)
@@ -24,7 +24,7 @@ def make(tmp_path, *, quality=lambda step: 0.5, reward_model=None, **more):
 
 def run(monitor, steps, save=None):
     for step in steps:
-        monitor._measurer.generator.step = step
+        monitor._parts.evaluator.generator.step = step
         monitor.step(step, save=save)
     return monitor
 
@@ -67,10 +67,10 @@ def test_a_healthy_run_is_not_flagged(tmp_path):
     assert [p.step for p in monitor.curve] == list(range(0, 101, 10))
 
 
-def test_a_step_that_is_not_due_costs_nothing_and_gives_none(tmp_path):
+def test_a_step_that_is_not_due_gives_none_and_judges_nothing(tmp_path):
     monitor = make(tmp_path)
     assert monitor.step(5) is None
-    assert not (tmp_path / "_rm_monitor").exists()
+    assert monitor.curve == ()
 
 
 def test_the_same_step_again_replaces_its_point(tmp_path):
@@ -124,7 +124,7 @@ def test_scores_that_are_all_nan_are_a_failed_evaluation_not_a_zero(tmp_path):
 def test_a_plain_function_is_judged_by_win_rate_because_its_scale_is_unknown(tmp_path):
     monitor = make(tmp_path, reward_model=lambda prompts, completions: [float(len(c)) for c in completions])
     point = monitor.step(0)
-    assert monitor.metric == "win_rate"
+    assert monitor.run.metric == "win_rate"
     assert "win_prob" not in point.metrics
 
 
@@ -143,14 +143,14 @@ def test_one_score_serves_many_reference_sets_and_scorers(tmp_path):
 def test_a_resumed_run_continues_its_curve_and_never_regenerates_references(tmp_path):
     first = run(make(tmp_path, references=None, quality=rises_then_falls), range(0, 61, 10), save=writes)
     second = make(tmp_path, references=None, quality=rises_then_falls)
-    second.start(resume_step=30)
+    second.begin(resume_step=30)
     assert [p.step for p in second.curve] == [0, 10, 20, 30]
     assert {p.segment for p in second.curve} == {first.curve[0].segment}
     run(second, range(40, 61, 10), save=writes)
     assert [p.step for p in second.curve] == [p.step for p in first.curve]
     assert [p.metrics for p in second.curve] == [p.metrics for p in first.curve]
     assert second.verdict.state == first.verdict.state
-    assert second._measurer.references[0].source == "the initial policy"
+    assert second._parts.evaluator.references[0].source == "the initial policy"
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_a_resumed_run_continues_its_curve_and_never_regenerates_references(tmp_
 def test_a_changed_setting_starts_a_new_segment(tmp_path, change):
     run(make(tmp_path), [0, 10])
     again = make(tmp_path, **change)
-    again.start(resume_step=10)
+    again.begin(resume_step=10)
     run(again, [20])
     assert len({p.segment for p in again.curve}) == 2
     assert again.verdict.looks == 1
@@ -176,7 +176,7 @@ def test_a_checkpoint_of_the_users_own_is_linked_as_best(tmp_path):
         folder = tmp_path / "mine" / str(step)
         folder.mkdir(parents=True)
         writes(folder)
-        monitor._measurer.generator.step = step
+        monitor._parts.evaluator.generator.step = step
         monitor.evaluate(step=step, checkpoint=folder)
     assert monitor.best.step == 30
     best = json.loads((tmp_path / "_rm_monitor" / "best.json").read_text())
@@ -202,9 +202,12 @@ def test_outside_a_trainer_an_output_dir_is_needed(tmp_path):
         (dict(reward_model={"a/b": CountsGood()}), "scorer's name"),
         (dict(every=0), "every"),
         (dict(report_to="tensorbored"), "tensorbored"),
-        ({"min_drop": 2}, "`min_drop` is a share"),
-        ({"tolerance": "some"}, "`tolerance` is a share .* got 'some'"),
-        ({"tolerance": "jitter", "confirm_on_warn": ["fresh"] * 20}, "fresh prompts see the jitter too"),
+        ({"alarm": {"min_drop": 2}}, "`min_drop` is a share"),
+        ({"alarm": {"tolerance": "some"}}, "`tolerance` is a share .* got 'some'"),
+        (
+            {"alarm": {"tolerance": "jitter", "confirm_on_warn": ["fresh"] * 20}},
+            "fresh prompts see the jitter too",
+        ),
     ],
 )
 def test_bad_arguments_are_refused_at_construction(tmp_path, arguments, message):
@@ -233,9 +236,9 @@ def test_settings_can_be_read_from_yaml(tmp_path, tiny_reward_model_dir):
         "sampling: {temperature: 0, max_new_tokens: 4}\n"
     )
     monitor = RewardMonitor.from_config(config)
-    assert monitor.sampling == Sampling(temperature=0, max_new_tokens=4)
-    assert monitor.due(50)
-    assert not monitor.due(51)
+    assert monitor.settings.sampling == Sampling(temperature=0, max_new_tokens=4)
+    assert monitor.settings.schedule.due(50, None)
+    assert not monitor.settings.schedule.due(51, None)
     config.write_text("reward_model: x\nprompt: y\n")
     with pytest.raises(ValueError, match=r"unknown settings \['prompt'\]"):
         RewardMonitor.from_config(config)

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM
 
 from rm_monitor import RewardMonitor, RewardMonitorCallback, Sampling, load_prompts, load_scorer
+from rm_monitor.curve.measured import Measured
 from rm_monitor.errors import UnsupportedSetupError
-from rm_monitor.evaluation.measurer import Measured
 from rm_monitor.monitor.overlap import Overlap, Recipe
 from rm_monitor.monitor.overlap.slot import Slot, weights
 from rm_monitor.monitor.overlap.worker import Worker, WorkerEndedError
@@ -33,7 +33,7 @@ def monitor_of(folder, reward_model, *sinks, **arguments):
 
 def said(monitor):
     """What the monitor's sink was shown: texts by step, in the order in which they came."""
-    updates = next(s for s in monitor._given_sinks if isinstance(s, Keeps)).updates
+    updates = next(s for s in monitor.run._shared.recorder._sinks if isinstance(s, Keeps)).updates
     return [(u.point.step, [[c.text for c in row] for row in u.table.completions]) for u in updates]
 
 
@@ -110,7 +110,7 @@ def test_a_late_point_is_in_the_trainers_log_and_in_wandb_at_its_step(runs):
     rows = [r for r in trainers["overlap"].state.log_history if "rm_monitor/win_prob" in r]
     assert [r["step"] for r in rows] == [0, 2, 4, 6]
     assert rows[1]["epoch"] < rows[2]["epoch"] < rows[3]["epoch"]
-    folder = monitors["overlap"].output_dir
+    folder = monitors["overlap"].run.folder.parent
     (path,) = folder.glob("wandb/offline-run-*/run-*.wandb")
     logged = [r for r in history(path) if "rm_monitor/win_prob" in r]
     assert [r["train/global_step"] for r in logged] == [0, 2, 4, 6]
@@ -151,12 +151,12 @@ def test_a_killed_process_is_a_gap_and_a_late_best_is_kept_with_the_weights_it_h
     )  # the same weights as at 0
     turn(tiny_policy, 1)
     monitor.evaluate(tiny_policy, tiny_tokenizer, step=2)
-    os.kill(monitor._overlap._worker._process.pid, signal.SIGKILL)
+    os.kill(monitor.run._background._overlap._worker._process.pid, signal.SIGKILL)
     turn(tiny_policy, 2)
     monitor.evaluate(tiny_policy, tiny_tokenizer, step=3)  # waits for room: 2 comes first, as a gap
     before = {name: p.detach().clone() for name, p in tiny_policy.named_parameters()}
     turn(tiny_policy, 3)
-    monitor.collect(wait=True)
+    monitor.run.collect(wait=True)
     states = {p.step: (p.status, p.reason) for p in monitor.curve}
     assert states[2][0] == "failed"
     assert "SIGKILL" in states[2][1]
@@ -279,8 +279,7 @@ def overlap_of(device=True, **recipe):
         ({"overlap": "gpu7"}, "names no device: 'gpu7'"),
         ({"overlap": 2}, "is False, True or a device"),
         ({"generator": Says(lambda step: 1.0)}, "`generator` answers elsewhere"),
-        ({"early_stop": "decisive"}, "leave one of them out"),
-        ({"confirm_on_warn": [f"New {i}" for i in range(64)]}, "leave one of them out"),
+        ({"alarm": {"confirm_on_warn": [f"New {i}" for i in range(64)]}, "leave one of them out"),
         ({"kl": torch.nn.Linear(1, 1)}, "`kl` with `overlap`"),
         (
             {"reward_model": lambda prompts, completions: [0.0] * len(prompts)},

@@ -158,7 +158,7 @@ def scripted_run(tmp_path, capsys):
         output_dir=tmp_path,
         report_to=[keeps, ConsoleSink()],
         generator=Scripted(points),
-        horizon=12,
+        alarm={"horizon": 12},
     )
     for p in points:
         monitor.evaluate(step=p.step)
@@ -194,9 +194,9 @@ def test_a_resumed_run_sees_the_divergence_again_and_does_not_repeat_the_news(sc
         output_dir=tmp_path,
         report_to=[keeps],
         generator=Scripted(curve(RISING, FALLING)),
-        horizon=12,
+        alarm={"horizon": 12},
     )
-    again.start(resume_step=1100)
+    again.begin(resume_step=1100)
     assert again.verdict.flags == monitor.verdict.flags
     assert again.verdict.reason == monitor.verdict.reason
     again.evaluate(step=1200)
@@ -219,7 +219,7 @@ def test_wandb_gets_the_second_curve_in_sight_a_flag_and_alerts(tmp_path, monkey
         output_dir=tmp_path / "out",
         report_to="wandb",
         generator=Scripted(points),
-        horizon=12,
+        alarm={"horizon": 12},
     )
     for p in points:
         monitor.evaluate(step=p.step)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from rm_monitor.monitor import monitor as monitor_module
+from rm_monitor.monitor.settings import FOLDER
 from tests.helpers import tiny_trainer
 
 ROOT = Path(__file__).parents[1]
@@ -38,7 +38,7 @@ def test_readme_block_runs(number, names, capsys):
     if number == 0:
         names["trainer"].train()
         assert [p.step for p in names["monitor"].curve] == [0, 2]
-        assert (names["tmp"] / "out" / monitor_module.FOLDER / "report.html").is_file()
+        assert (names["tmp"] / "out" / FOLDER / "report.html").is_file()
     if number == 2:
         assert names["monitor"].best is not None
 

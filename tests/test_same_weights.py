@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from rm_monitor import RewardMonitor, Sampling
+from rm_monitor import RewardMonitor, RewardMonitorCallback, Sampling
 from rm_monitor.generators.hf import HFGenerator
 from rm_monitor.training.digest import fingerprint
 from tests.helpers import Breaks, CountsGood, Keeps, Says, tiny_trainer
@@ -56,7 +56,7 @@ def test_a_second_evaluation_of_untouched_weights_generates_and_scores_nothing(
     first = monitor.evaluate(tiny_policy, tiny_tokenizer, step=3)
     scored = scorer.calls
     again = monitor.evaluate(tiny_policy, tiny_tokenizer, step=9)
-    assert monitor.generator.calls == 1
+    assert monitor.settings.generator.calls == 1
     assert scorer.calls == scored
     assert_same_numbers(first, again)
     assert again.step == 9
@@ -73,7 +73,7 @@ def test_one_changed_bit_of_one_weight_is_seen(name, tmp_path, tiny_policy, tiny
     with torch.no_grad():  # the last bit of the last number, and no version counter says so
         weight.data.view(torch.int32).flatten()[-1] ^= 1
     monitor.evaluate(tiny_policy, tiny_tokenizer, step=1)
-    assert monitor.generator.calls == 2
+    assert monitor.settings.generator.calls == 2
 
 
 def test_a_trainer_with_a_learning_rate_of_zero_pays_for_one_evaluation(
@@ -81,10 +81,15 @@ def test_a_trainer_with_a_learning_rate_of_zero_pays_for_one_evaluation(
 ):
     monitor = watched(tmp_path, every=2)
     tiny_trainer(
-        tiny_policy, tiny_tokenizer, tmp_path, callbacks=[monitor.callback()], steps=6, learning_rate=0.0
+        tiny_policy,
+        tiny_tokenizer,
+        tmp_path,
+        callbacks=[RewardMonitorCallback(monitor)],
+        steps=6,
+        learning_rate=0.0,
     ).train()
     assert [(p.step, p.status) for p in monitor.curve] == [(s, "ok") for s in (0, 2, 4, 6)]
-    assert monitor.generator.calls == 1
+    assert monitor.settings.generator.calls == 1
     for point in monitor.curve:
         assert_same_numbers(monitor.curve[0], point)
 
@@ -94,14 +99,15 @@ def test_a_trainer_that_trains_pays_for_each_and_the_judged_last_step_is_free_af
 ):
     monitor = watched(tmp_path, every=3)
     tiny_trainer(
-        tiny_policy, tiny_tokenizer, tmp_path, callbacks=[monitor.callback()], steps=6, save_steps=3,
+        tiny_policy, tiny_tokenizer, tmp_path, callbacks=[RewardMonitorCallback(monitor)],
+        steps=6, save_steps=3,
         save_strategy="steps",
     ).train()  # fmt: skip
     assert [p.step for p in monitor.curve] == [0, 3, 6]
-    assert monitor.generator.calls == 3
-    monitor.start(resume_step=6)
+    assert monitor.settings.generator.calls == 3
+    monitor.begin(resume_step=6)
     monitor.evaluate(tiny_policy, tiny_tokenizer, step=7)
-    assert monitor.generator.calls == 3
+    assert monitor.settings.generator.calls == 3
     assert len({p.weights for p in monitor.curve[:3]}) == 3
 
 
@@ -117,7 +123,7 @@ def test_steps_that_the_gradient_scaler_skips_are_not_paid_for(tmp_path, tiny_po
         scaler.step(optimizer)  # left out where a gradient is infinite
         scaler.update()
         optimizer.zero_grad()
-    assert monitor.generator.calls == 2  # steps 0, 1 and 2 are one and the same
+    assert monitor.settings.generator.calls == 2  # steps 0, 1 and 2 are one and the same
     assert [p.measured.get("same_weights_as") for p in monitor.curve] == [None, 0, 1, None]
 
 
@@ -128,29 +134,29 @@ def test_a_resumed_process_knows_what_it_judged_and_a_fresh_run_asks_anew(
     before = first.evaluate(tiny_policy, tiny_tokenizer, step=8)
     first.close()
     resumed = watched(tmp_path)
-    resumed.start(resume_step=8)
+    resumed.begin(resume_step=8)
     assert_same_numbers(before, resumed.evaluate(tiny_policy, tiny_tokenizer, step=8))
     resumed.close()
-    assert resumed.generator.calls == 0
+    assert resumed.settings.generator.calls == 0
     other = watched(tmp_path, seed=1)  # other noise: not comparable
-    other.start(resume_step=8)
+    other.begin(resume_step=8)
     other.evaluate(tiny_policy, tiny_tokenizer, step=9)
     other.close()
-    assert other.generator.calls == 1
+    assert other.settings.generator.calls == 1
     fresh = watched(tmp_path)
     fresh.evaluate(tiny_policy, tiny_tokenizer, step=0)
     fresh.close()
-    assert fresh.generator.calls == 1
+    assert fresh.settings.generator.calls == 1
 
 
 def test_a_failed_evaluation_of_the_same_weights_is_made_again(tmp_path, tiny_policy, tiny_tokenizer):
     scorer = Breaks()
     scorer.broken = True
-    monitor = watched(tmp_path, scorer)
+    monitor = watched(tmp_path, scorer, on_error="start-anyway")
     assert monitor.evaluate(tiny_policy, tiny_tokenizer, step=0).status == "failed"
     scorer.broken = False
     assert monitor.evaluate(tiny_policy, tiny_tokenizer, step=1).status == "ok"
-    assert monitor.generator.calls == 2
+    assert monitor.settings.generator.calls == 2
 
 
 def test_a_generator_that_does_not_promise_to_repeat_itself_is_asked_each_time(
@@ -159,11 +165,11 @@ def test_a_generator_that_does_not_promise_to_repeat_itself_is_asked_each_time(
     monitor = watched(tmp_path, generator=Says(lambda step: 0.5))
     monitor.evaluate(tiny_policy, tiny_tokenizer, step=0)
     monitor.evaluate(tiny_policy, tiny_tokenizer, step=1)
-    assert monitor.generator.calls == 2
+    assert monitor.settings.generator.calls == 2
 
 
 def test_numbers_that_are_used_again_are_within_every_budget(tmp_path, tiny_policy, tiny_tokenizer):
-    monitor = watched(tmp_path, max_overhead=1e-9)
+    monitor = watched(tmp_path, every={"every": 1, "max_overhead": 1e-9})
     monitor.evaluate(tiny_policy, tiny_tokenizer, step=0)
     assert monitor.evaluate(tiny_policy, tiny_tokenizer, step=1).status == "ok"
     with torch.no_grad():

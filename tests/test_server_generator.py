@@ -263,7 +263,7 @@ def test_a_settings_file_can_name_a_server(tmp_path):
         "generator": {"url": "http://127.0.0.1:1", "weights": "lora", "concurrency": 4},
     }
     monitor = RewardMonitor.from_config({**settings}, reward_model=letters)
-    assert isinstance(monitor.generator.weights, LoraHotLoad)
+    assert isinstance(monitor.settings.generator.weights, LoraHotLoad)
     assert MonitorConfig.from_mapping(settings).generator["weights"] == "lora"
     assert load_generator("http://127.0.0.1:1").weights is None
 

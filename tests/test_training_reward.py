@@ -88,7 +88,7 @@ def run(tmp_path, quality, logged, **more):
     keeps, says = Keeps(), Says(quality)
     monitor = RewardMonitor(
         CountsGood(), PROMPTS, references=["good " * 5] * 64, every=10, output_dir=tmp_path,
-        report_to=[keeps], generator=says, horizon=12, **more,
+        report_to=[keeps], generator=says, alarm={"horizon": 12, **more},
     )  # fmt: skip
     for step in range(120):
         if step % 2 == 0:
@@ -132,9 +132,14 @@ def test_a_training_reward_that_rises_with_the_judge_is_not_flagged(tmp_path):
 def test_a_judge_that_is_the_training_reward_is_said_at_the_start(tmp_path, capsys):
     judge = CountsGood()
     monitor = RewardMonitor(
-        judge, PROMPTS, references=["x"] * 64, output_dir=tmp_path, report_to="none", training_reward=judge
+        judge,
+        PROMPTS,
+        references=["x"] * 64,
+        output_dir=tmp_path,
+        report_to="none",
+        alarm={"training_reward": judge},
     )
-    monitor.start()
+    monitor.begin()
     printed = capsys.readouterr().out
     assert "also the training reward (the same object)" in printed
     monitor.close()
@@ -179,6 +184,6 @@ def test_in_a_real_grpo_run_the_reward_is_read_and_the_same_model_is_found_out(
     trainer.train()
     logged = [log["reward"] for log in trainer.state.log_history if "reward" in log]
     assert len(logged) == 2
-    assert monitor._watch._rewards.key == "reward"
-    assert monitor._watch._rewards.between(0, 9) == pytest.approx(logged)
+    assert monitor.run._watch._rewards.key == "reward"
+    assert monitor.run._watch._rewards.between(0, 9) == pytest.approx(logged)
     assert f"also the training reward (the same name {tiny_reward_model_dir.name})" in capsys.readouterr().out

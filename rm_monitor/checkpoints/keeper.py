@@ -139,11 +139,41 @@ class Keeper:
         """What ``best.json`` says; empty if there is none that can be read."""
         return read_object(self.folder / "best.json")
 
-    def supersede(self) -> None:
-        """Say that the marked best is of an attempt that was rolled back; it stays until there is another."""
-        facts = self.facts()
-        if facts and not facts.get("superseded"):
-            files.replace(self.folder / "best.json", dumps({**facts, "superseded": True}, indent=1) + "\n")
+    def set_aside(self, attempt: int, spare: Collection[int] = ()) -> Path | None:
+        """Move what an earlier attempt kept out of the way, whole and loadable; nothing of it is deleted.
+
+        It lies in ``earlier/attempt-K``, which is laid out as this folder is: ``Keeper(...)`` of it finds its
+        best. A crash half-way is finished by the next call.
+
+        Args:
+            attempt: Number of the attempt that kept it.
+            spare: Steps whose kept checkpoints stay where they are.
+
+        Returns:
+            Where it lies now; None if there was nothing.
+
+        Raises:
+            OSError: If the disk refuses; what was moved can be loaded where it is.
+        """
+        facts, marked = self.facts(), self._marked()
+        away = [(step, path) for step, _, path in self._folders() if step not in spare]
+        if not away and not facts:
+            return None
+        earlier = self.folder / "earlier" / f"attempt-{attempt}"
+        kept = earlier / "kept"
+        kept.mkdir(parents=True, exist_ok=True)
+        if marked is not None and any(path == marked for _, path in away):
+            files.replace(earlier / "best.json", dumps(facts, indent=1) + "\n")
+        for _, path in away:
+            target = kept / path.name
+            if not target.exists() and not target.is_symlink():
+                os.replace(path, target)
+        files.sync(kept)
+        if self._marked() is None:  # what it named has moved, or was not whole
+            for name in ("best", "best.json"):
+                files.remove(self.folder / name)
+        Keeper(earlier).tidy()
+        return earlier
 
     def prune(self, keep: Collection[int]) -> None:
         """Let go of every kept checkpoint but the newest of these steps and the marked best."""

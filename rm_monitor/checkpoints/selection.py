@@ -8,7 +8,7 @@ candidates are linked (`Keeper`) before the Trainer's rotation can delete them.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -46,44 +46,67 @@ class Selection:
         self._seed = seed
         self._keeper = Keeper(folder)
         self._saved: dict[int, Path] = {}
-        self._mine: set[int] = set()  # kept steps of this run, not of an older run in the same folder
+        self._kept: dict[int, Path] = {}  # of this run, not of an earlier one in the same folder
+        self._attempt = 0
 
-    def begin(self, output_dir: Path, steps: set[int]) -> None:
+    def begin(self, output_dir: Path, living: Mapping[int, int], attempt: int) -> str:
         """Find the checkpoints of the living points again: our links first, then the Trainer's folders.
 
-        A best that was marked by an attempt that was rolled back stays on disk, but is ours no more.
+        What an earlier attempt kept of steps that are not living any more is set aside, never deleted.
+
+        Args:
+            output_dir: Where the Trainer saves.
+            living: Step of each living point -> the attempt that judged it.
+            attempt: Number of the attempt that begins.
+
+        Returns:
+            What was set aside, in words; empty if nothing was.
         """
-        foreign: set[int] = set()
+        self._attempt = attempt
+        said = ""
         try:
             self._keeper.tidy()
-            marked = self._keeper.best()
-            if marked is not None and marked[0] not in steps:
-                self._keeper.supersede()
-            if self._keeper.facts().get("superseded"):
-                foreign = set() if marked is None else {marked[0]}
-            self._keeper.prune(steps - foreign)
+            said = self._set_aside(living)
+            self._kept = {s: path for s, path in self._keeper.available().items() if s in living}
         except OSError as why:
             log.warning("rm_monitor: the kept checkpoints could not be put in order: %s", why)
-        self._mine = set(self._keeper.available()) & steps - foreign
-        if output_dir.is_dir():
+        try:
             for path in output_dir.glob("checkpoint-*"):
                 step = step_of(path)
-                if step in steps and problem(path) is None:
+                if step is not None and step in living and problem(path) is None:
                     self._saved[step] = path
+        except OSError as why:
+            log.warning("rm_monitor: the checkpoints in %s could not be listed: %s", output_dir, why)
+        return said
+
+    def _set_aside(self, living: Mapping[int, int]) -> str:
+        facts, marked = self._keeper.facts(), self._keeper.best()
+        before = facts.get("attempt")
+        before = before if isinstance(before, int) else max(self._attempt - 1, 0)
+        is_ours = marked is not None and living.get(marked[0]) == before
+        spare = set(living) if is_ours or not facts else set[int]()
+        earlier = self._keeper.set_aside(before, spare)
+        if earlier is None or is_ours or marked is None:
+            return ""
+        return f"the best of attempt {before}, step {marked[0]}, is set aside in {earlier}/best"
 
     def saved(self, step: int, path: Path) -> None:
         """A checkpoint of this step lies in this directory."""
         self._saved[step] = path
 
+    def forget(self, step: int) -> None:
+        """The step was judged again with other weights: what was saved of it is not what was judged."""
+        self._saved.pop(step, None)
+        self._kept.pop(step, None)
+
     def path(self, step: int) -> Path | None:
         """Where the checkpoint of a step lies: our link if there is one, else the Trainer's folder."""
-        if step in self._mine:
-            kept = self._keeper.available().get(step)
-            if kept is not None:
-                return kept
-        path = self._saved.get(step)
-        if path is not None and path.is_dir():
-            return path
+        for path in (self._kept.get(step), self._saved.get(step)):
+            try:
+                if path is not None and path.is_dir():
+                    return path
+            except OSError as why:  # an expired ticket, a stale handle: nothing is known now
+                log.warning("rm_monitor: %s cannot be looked at: %s", path, why)
         return None
 
     def elect(self, curve: Sequence[EvalPoint], *, about_to_save: int | None = None) -> Best | None:
@@ -117,33 +140,34 @@ class Selection:
         for step in top:
             self._pin(step)
         best = self.elect(curve)
-        if best is not None and best.step in self._mine:
-            self._keeper.mark_best(best.step, _facts(best, self.metric))
+        if best is not None and best.step in self._kept:
+            self._keeper.mark_best(best.step, _facts(best, self.metric, self._attempt_of(best.step, points)))
             self._keeper.prune(set(top))
-            self._mine &= set(top)
+            self._kept = {step: path for step, path in self._kept.items() if step in top}
             link = self._link(best.step)
             best = replace(best, checkpoint=None if link is None else str(link))
         return best
 
     def _pin(self, step: int) -> None:
-        if step in self._mine:
+        if step in self._kept:
             return
         try:
             if step not in self._saved:
                 raise ValueError("it is gone")
             if step == 0:  # the folder the policy was loaded from: nobody rotates it
-                self._keeper.refer(step, self._saved[step])
+                self._kept[step] = self._keeper.refer(step, self._saved[step])
             else:
-                self._keeper.pin(step, self._saved[step])
+                self._kept[step] = self._keeper.pin(step, self._saved[step])
         except (OSError, ValueError) as why:
             log.warning("rm_monitor: the checkpoint of step %d cannot be kept: %s", step, why)
-            return
-        self._mine.add(step)
+
+    def _attempt_of(self, step: int, points: Sequence[EvalPoint]) -> int:
+        return next((p.attempt for p in points if p.step == step), self._attempt)
 
     def _link(self, step: int) -> Path | None:
         """``best/`` if it shows this step."""
         marked = self._keeper.best()
-        if marked is not None and marked[0] == step and step in self._mine:
+        if marked is not None and marked[0] == step and step in self._kept:
             return marked[1]
         return None
 
@@ -160,9 +184,10 @@ class Selection:
         )
 
 
-def _facts(best: Best, metric: str) -> dict[str, Any]:
+def _facts(best: Best, metric: str, attempt: int) -> dict[str, Any]:
     return {
         "step": best.step,
+        "attempt": attempt,
         "metric": metric,
         "value": best.value.value,
         "low": best.value.low,

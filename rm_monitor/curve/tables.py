@@ -98,8 +98,6 @@ def point(
     attempt: int = 0,
     measured: Mapping[str, float] | None = None,
     weights: str = "",
-    level: float = 0.95,
-    stopped: str = "",
 ) -> EvalPoint:
     """A measurement as a point on the curve; without a table, or with too few values, as a gap.
 
@@ -115,8 +113,6 @@ def point(
         attempt: Number of the process.
         measured: Seconds, tokens and the like.
         weights: Name of the weights that answered; empty: unknown.
-        level: Of every interval by itself: higher where the evaluation could have ended earlier.
-        stopped: Why it ended before all prompts were answered; empty: it did not.
     """
     base = EvalPoint(
         step=step, segment=segment, measured=dict(measured or {}), attempt=attempt, weights=weights
@@ -129,11 +125,9 @@ def point(
     status, reason = status_of(values.get(metric), None if expected is None else ~np.isnan(expected))
     if status == "failed":
         return replace(base, status=status, reason=reason)
-    if stopped:
-        status, reason = "partial", stopped
     return replace(
         base,
-        metrics=summarise(values, prompts, level=level),
+        metrics=summarise(values, prompts),
         values=values,
         prompt_ids=table.prompt_ids,
         status=status,

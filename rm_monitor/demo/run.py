@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from transformers import DataCollatorForSeq2Seq, Trainer, TrainerCallback, TrainingArguments
 
-from rm_monitor import RewardMonitor, RewardMonitorCallback, Sampling
+from rm_monitor import Alarm, RewardMonitor, RewardMonitorCallback, Sampling
 from rm_monitor.demo.reward_model import chat_ids, train_reward_model
 from rm_monitor.testing.counting import Example, examples
 from rm_monitor.testing.tiny import make_policy, make_tokenizer
@@ -63,7 +63,7 @@ def run(output_dir: Path, *, seed: int = 0) -> Outcome:
         every=EVERY,
         sampling=Sampling(max_new_tokens=16),
         seed=seed,
-        tolerance="jitter",  # so small a policy truly goes up and down by several points
+        alarm=Alarm(tolerance="jitter"),  # so small a policy truly goes up and down by several points
     )
     flags = _Flags(monitor)
     trainer = _trainer(output_dir, tokenizer, training, seed)
@@ -116,6 +116,12 @@ class _Flags(TrainerCallback):
         self.monitor = monitor
         self.first: int | None = None
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._look()
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._look()
+
+    def _look(self) -> None:
         if self.first is None and self.monitor.verdict.state == "degraded":
             self.first = self.monitor.verdict.step

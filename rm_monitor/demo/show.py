@@ -8,7 +8,7 @@ import typer
 
 from rm_monitor.demo.run import BLOW_UP, Outcome, run
 from rm_monitor.report.standalone import standalone
-from rm_monitor.runs import read_run
+from rm_monitor.runs import load_run
 
 __all__ = ["show"]
 
@@ -20,7 +20,7 @@ def show(output_dir: Path, *, seed: int) -> int:
         "A toy reward model, trained here first, judges its answers to prompts it never trained on.\n"
     )
     outcome = run(output_dir, seed=seed)
-    picture = standalone(read_run(output_dir).view())
+    picture = standalone(load_run(output_dir).view())
     (output_dir / "curve.svg").write_text(picture, encoding="utf-8", newline="\n")
     typer.echo("\n" + story(outcome, output_dir))
     return 0 if as_meant(outcome) else 1

@@ -60,11 +60,17 @@ class Answering:
         self.generator = generator
         self.ranks = Ranks.alone()
         self._keep_sharded = keep_sharded
+        self._kl = kl
         self._initial: InitialPolicy | None = None
-        if kl is not None and kl is not False:
+        self.begin(self.ranks)
+
+    def begin(self, ranks: Ranks) -> None:
+        """Begin with a run, whose initial policy is another one's no more."""
+        self.ranks = ranks
+        if self._kl is not None and self._kl is not False:
             from rm_monitor.generators.kl import InitialPolicy  # noqa: PLC0415  needs torch
 
-            self._initial = InitialPolicy(kl)
+            self._initial = InitialPolicy(self._kl)
 
     def prepare(self, model: Any) -> Setup:
         """Look how the model is spread over processes.
@@ -76,13 +82,15 @@ class Answering:
             return Setup()
         return describe(model, sharded_forward=self._keep_sharded)
 
-    def answer(self, asked: PromptSet, model: Any, tokenizer: Any, step: int) -> list[list[Completion]]:
+    def answer(
+        self, asked: PromptSet, model: Any, tokenizer: Any, step: int, optimizer: Any = None
+    ) -> list[list[Completion]]:
         """``n`` lists of ``k`` completions, on every rank; each answered its share.
 
         Raises:
             Exception: What kept this rank from answering; GenerationError if it was another.
         """
-        mine, error = self._share(asked, model, tokenizer, step)
+        mine, error = self._share(asked, model, tokenizer, step, optimizer)
         payloads, errors = self.ranks.agree(mine, error)  # reached by every rank, whatever happened to it
         if error is not None:
             raise error
@@ -92,7 +100,7 @@ class Answering:
         return [rows[i] for i in sorted(rows)]
 
     def _share(
-        self, asked: PromptSet, model: Any, tokenizer: Any, step: int
+        self, asked: PromptSet, model: Any, tokenizer: Any, step: int, optimizer: Any
     ) -> tuple[_Answers | None, Exception | None]:
         """This rank's share of the answers, or what kept it from answering."""
         from rm_monitor.training.undisturbed import undisturbed  # noqa: PLC0415  needs torch
@@ -102,7 +110,8 @@ class Answering:
         in_step = False
         try:
             with ExitStack() as stack:
-                setup = self._begin(stack, model, undisturbed(model, tokenizer))
+                context = undisturbed(model, tokenizer, optimizer=optimizer)
+                setup = self._begin(stack, model, context)
                 in_step = setup.forward == "sharded"
                 missing = self.ranks.largest_share(len(asked)) - len(share) if in_step else 0
                 # as many generate calls as every other rank

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -53,17 +52,11 @@ class Panel:
         self.prompts = tuple(prompts)
         self.temperature = temperature
         self._reference_rewards: dict[tuple[str, str], tuple[ReferenceSet, FloatArray]] = {}
-        self._all_references: dict[tuple[str, str], FloatArray] = {}  # where these are a part of them
 
     @property
     def primary(self) -> str:
         """Name of the scorer whose metrics carry no prefix."""
         return next(iter(self.scorers))
-
-    @property
-    def fingerprints(self) -> dict[str, str]:
-        """What each scorer's numbers depend on, by name."""
-        return {name: scorer.fingerprint for name, scorer in self.scorers.items()}
 
     @property
     def has_probability(self) -> bool:
@@ -144,20 +137,6 @@ class Panel:
         self._reference_rewards[name, references.name] = (references, reward)
         return reward
 
-    def part(
-        self, rows: Sequence[int], references: Sequence[ReferenceSet]
-    ) -> tuple[Panel, list[ReferenceSet]]:
-        """The same judges over some of the prompts, and the references of those, not scored again."""
-        panel = Panel(self.scorers, [self.prompts[i] for i in rows], temperature=self.temperature)
-        parts = [replace(r, completions=tuple(r.completions[i] for i in rows)) for r in references]
-        for name, scorer in self.scorers.items():
-            for whole, part in zip(references, parts, strict=True):
-                if not isinstance(scorer, PreferenceScorer):
-                    reward = self.reference_rewards(name, whole)[list(rows)]
-                    panel._reference_rewards[name, part.name] = (part, reward)
-                    panel._all_references[name, part.name] = self.reference_rewards(name, whole)
-        return panel, parts
-
     def spent(self) -> dict[str, int]:
         """What the judges did so far: scores that were ``kept`` or ``new``, and ``tokens`` read."""
         spent = {"kept": 0, "new": 0, "tokens": 0}
@@ -201,9 +180,7 @@ class Panel:
                 noise=rewards.noise_of(scorer),
             )
             if i == 0:
-                compared["above_references"] = text_metrics.above(
-                    reward, self._all_references.get((name, reference.name), fixed)
-                )
+                compared["above_references"] = text_metrics.above(reward, fixed)
             rewards.merge(values, compared, prefix, "" if i == 0 else reference.name)
 
     def _prefer(

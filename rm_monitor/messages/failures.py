@@ -5,17 +5,17 @@ from __future__ import annotations
 import logging
 from collections import Counter
 
-__all__ = ["Complaints"]
+__all__ = ["FailureLog"]
 
 log = logging.getLogger("rm_monitor")
 
 
-class Complaints:
+class FailureLog:
     """Counts failures by kind.
 
     Example:
         >>> logging.disable(logging.WARNING)
-        >>> Complaints()("history", "step 3 could not be written", OSError("disk full"))
+        >>> FailureLog()("history", "step 3 could not be written", OSError("disk full"))
         >>> logging.disable(logging.NOTSET)
     """
 

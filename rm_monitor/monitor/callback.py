@@ -2,53 +2,59 @@
 
 Where the work happens, and why (each was seen in a run; see ``docs/design/callback.md``):
 
-* ``on_step_end``/``on_epoch_end`` judge the checkpoint that is about to be saved: the flow callback has
-  decided by then, and the Trainer acts right after. ``trainer.log`` is never called: it would swallow the
-  loss.
+* ``on_train_begin`` begins a run, always, and refuses what cannot work before anything is lost.
+* ``on_step_end``/``on_epoch_end`` judge the checkpoint that is about to be saved: all other callbacks have
+  decided by then (ours is moved behind them), and the Trainer acts right after. ``trainer.log`` is never
+  called: it would swallow the loss.
 * ``on_log`` and ``on_evaluate`` only pass the numbers on, into the dict that the Trainer picks its best by.
-* ``on_save`` links the best checkpoint before the next rotation can delete it.
+* ``on_save`` links the best checkpoint before the next rotation can delete it, and judges again what was
+  saved, if that is not what was judged.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from transformers import TrainerCallback
 
+from rm_monitor.monitor.border import guarded
+from rm_monitor.monitor.examine import examine
+from rm_monitor.monitor.host import Host, host_of
 from rm_monitor.monitor.monitor import RewardMonitor
+from rm_monitor.monitor.run import Run
+from rm_monitor.monitor.steering import SelectBest, Steering, asked_for
 from rm_monitor.training.unwrap import tokenizer_of
 from rm_monitor.types import EvalPoint
+from rm_monitor.types.checks import one_of
 
 __all__ = ["RewardMonitorCallback"]
 
 log = logging.getLogger("rm_monitor")
-
-SelectBest = Literal["auto", True, False]
 
 
 class RewardMonitorCallback(TrainerCallback):
     """Judges checkpoints while a Trainer (transformers, TRL, ...) runs; takes no trainer argument.
 
     Numbers reach the Trainer as ``eval_rm_<metric>``, so ``metric_for_best_model="rm_win_prob"``,
-    ``load_best_model_at_end``, ``save_strategy="best"`` and ``EarlyStoppingCallback`` work as they stand.
+    ``load_best_model_at_end``, ``save_strategy="best"`` and ``EarlyStoppingCallback`` work as they stand. A
+    failed evaluation is a gap on the curve, and no number for any of these.
 
     Args:
         monitor: What to judge with.
-        select_best: ``"auto"``: our best becomes the Trainer's best, unless the user selects by a metric of
-            their own, which is left alone; True: always; False: never. Our own ``best/`` is kept in each
-            case.
+        select_best: ``"auto"``: our best becomes the Trainer's best, unless the Trainer selects by a metric
+            of the user's own, which is left alone; True: always; False: never. Our own ``best/`` is kept in
+            each case.
         stop_on_degradation: Stop training when the alarm was raised in two evaluations in a row.
-        baseline: Judge the untrained weights at step 0.
+        baseline: Judge the untrained weights at step 0; without it two prompts are tried and forgotten.
         examine: Look for the prompts and references in the training set, at the start.
 
     Example:
         >>> monitor = RewardMonitor(lambda p, c: [0.0] * len(c), ["Hi"], references=["Hello"])
-        >>> RewardMonitorCallback(monitor).select_best
-        'auto'
+        >>> RewardMonitorCallback(monitor).stop_on_degradation
+        False
     """
 
     def __init__(
@@ -60,214 +66,295 @@ class RewardMonitorCallback(TrainerCallback):
         baseline: bool = True,
         examine: bool = True,
     ) -> None:
-        if select_best not in ("auto", True, False):
-            raise ValueError(f"`select_best` must be 'auto', True or False, got {select_best!r}")
+        one_of("select_best", select_best, ("auto", True, False), "whether our best becomes the Trainer's")
+        if not isinstance(monitor, RewardMonitor):
+            raise ValueError(
+                f"`monitor` must be a RewardMonitor, got {monitor!r:.100}: "
+                "RewardMonitorCallback(RewardMonitor(reward_model, prompts))"
+            )
+        given = {"stop_on_degradation": stop_on_degradation, "baseline": baseline, "examine": examine}
+        for name, value in given.items():
+            one_of(name, value, (True, False), "on or off")
         self.monitor = monitor
+        self.parts = monitor._parts
         self.select_best = select_best
         self.stop_on_degradation = stop_on_degradation
         self.baseline = baseline
         self.examine = examine
-        self._steers = False
+        self._steering = Steering(select_best, "win_prob", monitor.settings.name)
+        self._training = False
         self._judged: int | None = None
+        self._output_dir = Path()
+        self._optimizer: Any = None
         self._epochs: dict[int, float | None] = {}  # of evaluations that come late
 
     # ------------------------------------------------------------------ events, in the order they come
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Open the files, continue or begin the curve, judge step 0."""
-        if self.monitor.overlaps and _asked(args).startswith("eval_rm_"):
-            raise ValueError(
-                f"metric_for_best_model={args.metric_for_best_model!r} is read at the very step, and with "
-                "`overlap` it comes later: leave metric_for_best_model out (the best checkpoint is kept "
-                "anyhow, and select_best=True makes it the Trainer's), or leave `overlap` out"
-            )
-        self.monitor.start(
+        """Begin a run: open the files, continue or begin the curve, judge step 0.
+
+        Raises:
+            ValueError: If something cannot work; nothing is lost yet.
+            FirstEvaluationError: If the first evaluation failed.
+        """
+        host = host_of(self)
+        self._refuse(args, host)
+        host.move_last(self)
+        settings = self.monitor.settings
+        self._output_dir = host.output_dir(args)
+        horizon = _horizon(self.monitor, args, state, baseline=self.baseline)
+        run = self.monitor.begin(
             resume_step=state.global_step or None,
-            default_output_dir=args.output_dir,
-            default_report_to=tuple(args.report_to or ()),
-            horizon=_horizon(self.monitor, args, state, baseline=self.baseline),
+            output_dir=self._output_dir,
+            report_to=tuple(args.report_to or ()),
+            horizon=horizon,
+            by_hand=False,
         )
-        self.monitor.check(kwargs.get("model"), _tokenizer(kwargs))
-        dataset = getattr(kwargs.get("train_dataloader"), "dataset", None)
-        if self.examine and dataset is not None:
-            self.monitor.examine(dataset, _tokenizer(kwargs))
+        metric = run.metric  # the headline that rank 0 found, which `begin` made known
+        self._steering = Steering(self.select_best, metric, settings.name)
+        self._steering.begin(args, run.folder)
+        self._training, self._epochs = True, {}
+        self._judged = run.last_step if state.global_step else None
+        model, tokenizer = kwargs.get("model"), _tokenizer(kwargs)
+        if self.examine and run.is_first:
+            dataset = getattr(kwargs.get("train_dataloader"), "dataset", None)
+            examine(run, settings.prompts, settings.references, dataset, tokenizer, self.parts.failures)
         self.monitor.note(state.global_step, {}, args)
         for logs in state.log_history:
             self.monitor.note(logs.get("step", 0), logs)
-        self.monitor.prepare(kwargs.get("model"))
-        self._steers = self._may_steer(args)  # by the headline that rank 0 found, which `start` made known
-        last = self.monitor.curve[-1].step if self.monitor.curve else None
-        self._judged = last if state.global_step else None
+        if settings.schedule.follows_trainer and not _follows_anything(args):
+            log.warning(
+                "rm_monitor: every=None judges with each save or evaluation of the Trainer, and it does "
+                "neither (save_strategy and eval_strategy are 'no'): only the first and the last weights "
+                "will be judged. Give RewardMonitor(every=...) a number of steps"
+            )
+        self._optimizer = None
+        if str(getattr(args.eval_strategy, "value", args.eval_strategy)) != "no":
+            self._optimizer = kwargs.get("optimizer")  # the Trainer asks it for the weights to evaluate
         if state.global_step == 0 and self.baseline:
             self._judge(args, state, control, kwargs)
+        else:
+            run.touch(model, tokenizer, step=state.global_step, will_judge=False)
 
+    @guarded
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Judge the weights if the schedule, or the Trainer, asks for this step."""
-        if _is_last(state) or self._is_due(args, state, control):
-            self._judge(args, state, control, kwargs)
-        self._collect(args, state, control, wait=_is_last(state))
+        """Judge the weights if the schedule, the Trainer or the end of the run asks for this step."""
+        last = _is_last(state) or bool(control.should_training_stop)
+        if last or self._is_due(args, state, control):
+            self._judge_once(args, state, control, kwargs, last=last)
+        self._collect(args, state, control, wait=last)
 
+    @guarded
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """The same, for strategies that save or evaluate at the end of an epoch."""
-        if self._is_due(args, state, control):
-            self._judge(args, state, control, kwargs)
+        last = bool(control.should_training_stop)
+        if last or self._is_due(args, state, control):
+            self._judge_once(args, state, control, kwargs, last=last)
 
+    @guarded
     def on_log(
         self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any
     ) -> None:
         """Read the training reward; pass numbers on before anyone's ``on_evaluate``.
 
-        The Trainer logs the very dict it evaluates by.
-
-        So an `EarlyStoppingCallback` that is listed before us sees them too.
+        The Trainer logs the very dict it evaluates by, so a callback that is listed before us sees them too.
         """
-        if logs is not None:
+        if logs is None:
+            return
+        if self._training:
             self.monitor.note(state.global_step, logs, args)
-        if logs is not None and any(k.startswith("eval_") and k.endswith("_runtime") for k in logs):
-            self._pass_on(args, state, control, logs, kwargs)
+        if any(key.startswith("eval_") and key.endswith("_runtime") for key in logs):
+            self._pass_on(args, state, control, logs, kwargs, host_of(self), complete=False)
 
+    @guarded
     def on_evaluate(
         self, args: Any, state: Any, control: Any, metrics: dict[str, float] | None = None, **kwargs: Any
     ) -> None:
         """Put our numbers into the Trainer's ``metrics``: it picks its best model from them."""
         if metrics is not None:
-            self._pass_on(args, state, control, metrics, kwargs)
+            self._pass_on(args, state, control, metrics, kwargs, host_of(self), complete=True)
+        if self._training and control.should_training_stop:  # someone stops by what was evaluated
+            self._judge_once(args, state, control, kwargs, last=True)
 
+    @guarded
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Link the best checkpoint; tell the Trainer where it lies."""
-        step = state.global_step
-        self.monitor.saved(step, Path(args.output_dir) / f"checkpoint-{step}")
-        self._mark(args, state)
+        step, run = state.global_step, self.monitor.run
+        folder = self._output_dir / f"checkpoint-{step}"
+        if run is None or not self._training:
+            return
+        if self._judged != step and (self.monitor.settings.schedule.follows_trainer):
+            self._judge(args, state, control, kwargs)  # a callback behind us asked for this checkpoint
+        elif self._judged == step and self._was_changed(run, step, kwargs):
+            log.warning(
+                "rm_monitor: the weights saved at step %d are not those that were judged (a callback or the "
+                "optimizer changed them in between); the saved ones are judged now",
+                step,
+            )
+            self._judge(args, state, control, kwargs)
+        if not folder.is_dir() and run.is_first:
+            log.warning("rm_monitor: the checkpoint of step %d is not in %s: it cannot be kept", step, folder)
+        else:
+            self.monitor.saved(step, folder)
+        self._steering.mark(state, self.monitor.best, self._output_dir)
 
+    @guarded
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Print the summary."""
+        """Judge the last weights if nobody has, print the summary."""
+        if not self._training:
+            return
+        run = self.monitor.run
+        loaded = bool(args.load_best_model_at_end)  # then these are the best weights, not the last
+        if run is not None and self._judged != state.global_step and not loaded and not run.is_lost:
+            self._judge(args, state, control, kwargs, last=True)
         self._collect(args, state, control, wait=True)
-        self._mark(args, state)
+        self._steering.mark(state, self.monitor.best, self._output_dir)
+        self._training = False
         self.monitor.close()
 
     # ------------------------------------------------------------------ when
 
     def _is_due(self, args: Any, state: Any, control: Any) -> bool:
-        if state.global_step == self._judged:
+        run = self.monitor.run
+        if run is None or state.global_step == self._judged:
             return False
-        if self.monitor.schedule.follows_trainer:
+        if self.monitor.settings.schedule.follows_trainer:
             return bool(control.should_save or control.should_evaluate)
-        if control.should_evaluate and _asked(args).startswith("eval_rm_"):
+        if control.should_evaluate and self._steering.is_ours(asked_for(args)):
             return True
-        return self.monitor.due(state.global_step)
+        return run.due(state.global_step)
 
     # ------------------------------------------------------------------ what
 
-    def _judge(self, args: Any, state: Any, control: Any, kwargs: dict[str, Any]) -> None:
-        """Evaluate once a step, and steer the Trainer by what was found."""
+    def _judge_once(
+        self, args: Any, state: Any, control: Any, kwargs: dict[str, Any], *, last: bool = False
+    ) -> None:
+        if state.global_step != self._judged:
+            self._judge(args, state, control, kwargs, last=last)
+
+    def _judge(
+        self, args: Any, state: Any, control: Any, kwargs: dict[str, Any], *, last: bool = False
+    ) -> None:
+        """Evaluate, and steer the Trainer by what was found."""
+        run = self.monitor.run
+        if run is None:
+            return
         step = state.global_step
-        tokenizer = _tokenizer(kwargs)
         self._judged = step
         self._epochs[step] = state.epoch
-        point = self.monitor.evaluate(
+        point = run.evaluate(
             kwargs.get("model"),
-            tokenizer,
+            _tokenizer(kwargs),
             step=step,
-            about_to_save=step > 0 and self._may_save(args, control),
-            whatever_it_costs=_is_last(state),  # a run ends with a judged checkpoint
+            about_to_save=step > 0 and (bool(control.should_save) or self.select_best is not False),
+            whatever_it_costs=last or _is_last(state),  # a run ends with a judged checkpoint
+            optimizer=self._optimizer,
         )
         if point.status != "pending":  # one that is comes with `_collect`
             self._react(point, state, control)
 
     def _collect(self, args: Any, state: Any, control: Any, *, wait: bool) -> None:
         """React to what a second process has found; before the Trainer's best is loaded, to all of it."""
-        found = self.monitor.collect(wait=wait)
+        run = self.monitor.run
+        found = () if run is None else run.collect(wait=wait)
         for point in found:
             self._react(point, state, control)
         if found:
-            self._mark(args, state)
+            self._steering.mark(state, self.monitor.best, self._output_dir)
 
     def _react(self, point: EvalPoint, state: Any, control: Any) -> None:
         """Steer the Trainer by a point of the curve."""
-        row = {f"rm_monitor/{name}": e.value for name, e in point.metrics.items() if math.isfinite(e.value)}
+        name = self.monitor.settings.name
+        prefix = f"rm_monitor/{name}/" if name else "rm_monitor/"
+        row = {f"{prefix}{name}": e.value for name, e in point.metrics.items() if math.isfinite(e.value)}
         epoch = self._epochs.pop(point.step, state.epoch)
         state.log_history.append({**row, "epoch": epoch, "step": point.step})
         best = self.monitor.best
         if best is not None and best.step == state.global_step > 0:
             control.should_save = True
-            if self._steers and not control.should_evaluate:
-                state.best_metric, state.best_global_step = float(best.value.value), best.step
+            if not control.should_evaluate:
+                self._steering.take(state, best)
         if self.stop_on_degradation and self.monitor.verdict.consecutive >= 2:
             control.should_training_stop = True
 
     def _pass_on(
-        self, args: Any, state: Any, control: Any, metrics: dict[str, float], kwargs: dict[str, Any]
+        self,
+        args: Any,
+        state: Any,
+        control: Any,
+        metrics: dict[str, float],
+        kwargs: dict[str, Any],
+        host: Host,
+        *,
+        complete: bool,
     ) -> None:
-        asked = _asked(args)
-        ours = asked.startswith("eval_rm_")
-        if ours and self._judged != state.global_step:
-            self._judge(args, state, control, kwargs)
-        metrics.update(self._values(state.global_step))
-        if ours:
-            metrics.setdefault(asked, math.nan)  # a missing key would end the training with a KeyError
-        if self._steers and asked == f"eval_rm_{self.monitor.metric}":
-            self._agree(state, metrics[asked])
+        """Put our numbers into a dict of the Trainer's.
 
-    def _values(self, step: int) -> Iterator[tuple[str, float]]:
-        """``eval_rm_<name>`` of a step, as python floats: the Trainer writes them to JSON."""
-        for point in self.monitor.curve:
-            if point.step == step:
-                for name, estimate in point.metrics.items():
-                    yield f"eval_rm_{name}", float(estimate.value)
-                yield "eval_rm_degraded", float(self.monitor.verdict.state == "degraded")
-
-    # ------------------------------------------------------------------ steering the Trainer's best model
-
-    def _may_save(self, args: Any, control: Any) -> bool:
-        return bool(control.should_save) or self.select_best is not False
-
-    def _may_steer(self, args: Any) -> bool:
-        if self.select_best is False:
-            return False
-        if args.save_total_limit == 1:
-            log.warning(
-                "save_total_limit=1 and a best model: at the end the Trainer deletes the last checkpoint "
-                "and keeps only the best one. Use 2 or more to keep both."
-            )
-        own = args.metric_for_best_model
-        if own is None or own in (f"rm_{self.monitor.metric}", f"eval_rm_{self.monitor.metric}"):
-            return True
-        if self.select_best is True:
-            return True
-        log.warning(
-            "metric_for_best_model=%r is left alone: the Trainer selects by it, and rm_monitor keeps its own "
-            "best in %s/best. Use metric_for_best_model='rm_%s' to select by the monitor.",
-            own,
-            Path(args.output_dir) / "_rm_monitor",
-            self.monitor.metric,
-        )
-        return False
-
-    def _agree(self, state: Any, value: float) -> None:
-        """Make the comparison that the Trainer is about to do come out as ours.
-
-        It takes the new value as best if it is above ``state.best_metric``; ours is the pool score, which
-        can call a lower reading better. An `EarlyStoppingCallback` after us reads the same number.
+        When it is to be ``complete`` the asked-for key must be there, also if there is no number for it.
         """
-        best = self.monitor.best
-        if best is not None and best.step == state.global_step:
-            if state.best_metric is not None and not value > state.best_metric:
-                state.best_metric = None
-        elif math.isfinite(value):
-            state.best_metric = max(value, -math.inf if state.best_metric is None else state.best_metric)
+        asked = asked_for(args)
+        ours = self._steering.is_ours(asked)
+        if not any(key.startswith("eval_") and key.endswith("_runtime") for key in metrics):
+            return  # of another data set: metric_key_prefix="test"
+        if host.sums_metrics and not ours:
+            return  # the objective of a search would be their sum
+        point = self._point_for(args, state, control, kwargs, ours)
+        metrics.update(self._steering.values(point, self.monitor.verdict, asked if ours else ""))
+        if ours and asked not in metrics and complete:
+            metrics.update(self._steering.carried(asked, args, host, kwargs.get("lr_scheduler")))
+        self._steering.agree(state, metrics, self.monitor.best)
 
-    def _mark(self, args: Any, state: Any) -> None:
-        """Write our best into the Trainer's state: it protects it from rotation and loads it at the end."""
-        best = self.monitor.best
-        if not self._steers or best is None or best.step == 0:
-            return
-        folder = Path(args.output_dir) / f"checkpoint-{best.step}"
-        where = folder if folder.is_dir() else best.checkpoint
-        if where is None:
-            return
-        state.best_metric = float(best.value.value)
-        state.best_global_step = best.step
-        state.best_model_checkpoint = str(where)
+    def _point_for(
+        self, args: Any, state: Any, control: Any, kwargs: dict[str, Any], ours: bool
+    ) -> EvalPoint | None:
+        """The numbers of the weights that the Trainer is evaluating."""
+        run, step, model = self.monitor.run, state.global_step, kwargs.get("model")
+        if self._training and run is not None:
+            if ours:
+                self._judge_once(args, state, control, kwargs)
+            return _at(run, step) if self._judged == step else None
+        # before a training or after it, when other weights may have been loaded
+        if run is not None and (known := run.look_up(model, _tokenizer(kwargs))) is not None:
+            return known
+        if not ours:
+            return None
+        folder = self.monitor.settings.folder_in(args.output_dir)
+        point, error = self.parts.preview(model, _tokenizer(kwargs), step=step, folder=folder)
+        if error is not None:
+            self.parts.failures("evaluation", "these weights could not be judged", error)
+        return point
+
+    def _was_changed(self, run: Run, step: int, kwargs: dict[str, Any]) -> bool:
+        """Whether the weights are no longer those that were judged at this step."""
+        judged = _at(run, step)
+        return judged is not None and run.differs(judged, kwargs.get("model"), _tokenizer(kwargs))
+
+    def _refuse(self, args: Any, host: Host) -> None:
+        """Refuse what cannot work with this Trainer's arguments.
+
+        Raises:
+            ValueError: What, and the way out.
+        """
+        settings = self.monitor.settings
+        if settings.overlap and self._steering.is_ours(asked_for(args)):
+            raise ValueError(
+                f"metric_for_best_model={args.metric_for_best_model!r} is read at the very step, and with "
+                "`overlap` it comes later: leave metric_for_best_model out (the best checkpoint is kept "
+                "anyhow, and select_best=True makes it the Trainer's), or leave `overlap` out"
+            )
+        folder = settings.folder_in(host.output_dir(args))
+        for other in host.others(self):
+            if other.monitor is self.monitor:
+                raise ValueError("this monitor is on the trainer twice: add one RewardMonitorCallback of it")
+            if other.monitor.settings.folder_in(host.output_dir(args)) == folder:
+                raise ValueError(
+                    f"two monitors on one trainer write into the same folder, {folder}: give each a name, "
+                    "such as RewardMonitor(..., name='math'), which is also a part of its keys"
+                )
+
+
+def _at(run: Run, step: int) -> EvalPoint | None:
+    return next((point for point in run.curve if point.step == step), None)
 
 
 def _tokenizer(kwargs: dict[str, Any]) -> Any:
@@ -278,21 +365,19 @@ def _is_last(state: Any) -> bool:
     return bool(state.max_steps > 0 and state.global_step >= state.max_steps)
 
 
-def _asked(args: Any) -> str:
-    """The key of the Trainer's best-model metric, as it looks it up; empty if there is none."""
-    name = args.metric_for_best_model or ""
-    return name if not name or name.startswith("eval_") else f"eval_{name}"
+def _follows_anything(args: Any) -> bool:
+    return any(str(getattr(s, "value", s)) != "no" for s in (args.save_strategy, args.eval_strategy))
 
 
 def _horizon(monitor: RewardMonitor, args: Any, state: Any, *, baseline: bool) -> int | None:
     """How many evaluations the run will have, if that can be told at the start."""
-    if state.max_steps <= 0:
-        return None
-    every = monitor.schedule.every
-    if monitor.schedule.follows_trainer:
-        strategies = ((args.save_strategy, args.save_steps), (args.eval_strategy, args.eval_steps))
-        steps = [n for strategy, n in strategies if strategy == "steps" and n]
-        every = int(min(steps)) if steps else None
-        if every is None and "epoch" in (args.save_strategy, args.eval_strategy):
-            return math.ceil(args.num_train_epochs) + int(baseline) if args.num_train_epochs else None
-    return None if not every else math.ceil(state.max_steps / every) + int(baseline)
+    schedule = monitor.settings.schedule
+    if state.max_steps <= 0 or not schedule.follows_trainer:
+        return schedule.expected(state.max_steps, baseline=baseline)
+    strategies = ((args.save_strategy, args.save_steps), (args.eval_strategy, args.eval_steps))
+    steps = [n for strategy, n in strategies if strategy == "steps" and n]
+    if steps:
+        return -(-int(state.max_steps) // int(min(steps))) + int(baseline)
+    if "epoch" in (args.save_strategy, args.eval_strategy) and args.num_train_epochs:
+        return math.ceil(float(args.num_train_epochs)) + int(baseline)
+    return None

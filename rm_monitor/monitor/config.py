@@ -1,4 +1,4 @@
-"""A monitor's settings as a dataclass that reads YAML: what `RewardMonitor.from_config` takes.
+"""`MonitorConfig`: the arguments of `RewardMonitor` that can be written in a file, checked by one table.
 
 Only settings that can be written down are here; objects (a loaded model, a function, a sink) go to
 `RewardMonitor` itself.
@@ -6,78 +6,163 @@ Only settings that can be written down are here; objects (a loaded model, a func
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 
-from rm_monitor.types import Sampling, Tolerance
+from rm_monitor.monitor.schedule import Schedule, as_schedule
+from rm_monitor.types import Alarm, Sampling
+from rm_monitor.types.checks import build, did_you_mean
 
 __all__ = ["MonitorConfig"]
 
+_MOVED = {
+    **dict.fromkeys(("max_overhead", "steps"), " (a setting of `every`: {every: 200, max_overhead: 0.1})"),
+    **dict.fromkeys(Alarm.__dataclass_fields__, " (a setting of `alarm`)"),
+    **dict.fromkeys(Sampling.__dataclass_fields__, " (a setting of `sampling`)"),
+    "temperature": " (of answers: a setting of `sampling`; of rewards: {source: ..., temperature: 2.0})",
+    "sharded_weights": " (a setting of `generator`)",
+}
 
-@dataclass(kw_only=True)
-class MonitorConfig:
+Judge = str | dict[str, Any]  # what `load_scorer` takes, or a mapping of its options with `source`
+
+
+class MonitorConfig(BaseModel):
     """The arguments of `RewardMonitor` that can be written in a file; see there for their meaning.
 
+    ``sampling``, ``alarm`` and ``every`` may be mappings of the settings of `Sampling`, `Alarm` and
+    `Schedule`; ``reward_model`` a mapping of `load_scorer`'s options with ``source``, or of judges by name;
+    ``generator`` one of a server's settings. ``MonitorConfig.model_json_schema()`` is a JSON schema for
+    editors.
+
+    Raises:
+        ValueError: If a setting is unknown, missing, or breaks its rule.
+
     Example:
-        >>> MonitorConfig.from_mapping({"reward_model": "rm/", "prompts": "p.jsonl", "every": 50}).every
+        >>> MonitorConfig.of({"reward_model": "rm/", "prompts": "p.jsonl", "every": 50}).every
         50
     """
 
-    reward_model: str | dict[str, str]
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    reward_model: Judge | dict[str, Judge]
     prompts: str
     references: str | dict[str, str] | None = None
-    every: int | None = None
-    output_dir: str | None = None
-    sampling: Sampling = field(default_factory=Sampling)
+    every: int | Schedule | None = None
+    sampling: Sampling = Sampling()
     metric: str = "win_prob"
+    alarm: Alarm = Alarm()
+    keep_best: int = 1
+    output_dir: str | None = None
     report_to: str | list[str] | None = None
+    name: str = ""
+    prompt_format: str | dict[str, Any] | None = None
+    generator: str | dict[str, Any] | None = None
+    kl: bool | str | None = None
+    overlap: bool | str = False
     seed: int = 0
     on_error: str = "warn"
-    keep_best: int = 1
-    temperature: float | None = None
-    min_drop: float = 0.02
-    tolerance: Tolerance = 0.0
-    horizon: int | None = None
-    training_reward: str | list[str] | None = None
-    kl: bool | str | None = None
-    generator: str | dict[str, Any] | None = None
-    confirm_on_warn: str | None = None
-    max_overhead: float | None = None
-    early_stop: str | None = None
-    overlap: bool | str = False
-    sharded_weights: str = "gather"
+
+    @field_validator("every", "sampling", "alarm", mode="before")
+    @classmethod
+    def _grouped(cls, given: Any, info: ValidationInfo) -> Any:
+        """A group of settings from its mapping, refused in the group's own words."""
+        if info.field_name == "every":
+            return given if given is None else as_schedule(given)
+        return build(Sampling if info.field_name == "sampling" else Alarm, str(info.field_name), given)
 
     @classmethod
-    def from_mapping(cls, settings: dict[str, Any]) -> MonitorConfig:
-        """Check names and build.
+    def of(cls, given: MonitorConfig | Mapping[str, Any] | str | Path) -> MonitorConfig:
+        """From itself, a mapping, or the path of a YAML file.
 
         Raises:
-            ValueError: If a setting is unknown or a needed one is missing.
+            ValueError: If a setting is unknown, missing, or breaks its rule.
         """
-        known = {f.name for f in fields(cls)}
-        unknown = sorted(set(settings) - known)
+        if isinstance(given, MonitorConfig):
+            return given
+        if isinstance(given, (str, Path)):
+            return cls.from_yaml(given)
+        return cls.from_mapping(given)
+
+    @classmethod
+    def from_mapping(cls, settings: Mapping[str, Any], *, where: str = "") -> MonitorConfig:
+        """Check names, types and ranges, and build.
+
+        Args:
+            settings: Name -> value.
+            where: Of a file, for messages.
+
+        Raises:
+            ValueError: If a setting is unknown, missing, or breaks its rule.
+        """
+        known = list(cls.model_fields)
+        at = f"{where}: " if where else ""
+        unknown = [name for name in settings if name not in known]
         if unknown:
-            raise ValueError(f"unknown settings {unknown}; the settings are {sorted(known)}")
+            first = unknown[0]
+            hint = _MOVED.get(first, "") or did_you_mean(first, known)
+            raise ValueError(f"{at}unknown settings {unknown}{hint}; the settings are {sorted(known)}")
         missing = sorted({"reward_model", "prompts"} - set(settings))
         if missing:
-            raise ValueError(f"a monitor needs the settings {missing}")
-        settings = dict(settings)
-        sampling = settings.pop("sampling", None)
-        if isinstance(sampling, dict):
-            sampling = Sampling(**sampling)
-        return cls(**settings, **({} if sampling is None else {"sampling": sampling}))
+            raise ValueError(f"{at}a monitor needs the settings {missing}")
+        try:
+            return cls(**settings)
+        except ValidationError as problem:
+            raise ValueError(f"{at}{_in_words(problem)}") from None
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> MonitorConfig:
         """Read a YAML file of settings.
 
         Raises:
-            ValueError: If the file is not a mapping, or as in `from_mapping`.
+            ValueError: If the file is not a mapping, or as in `from_mapping`; with its line where known.
+            FileNotFoundError: If it is not there.
         """
-        settings = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        path = Path(path)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise FileNotFoundError(f"no such file of settings: {path}") from None
+        except (OSError, UnicodeDecodeError) as problem:
+            raise ValueError(f"{path} cannot be read: {problem}") from None
+        try:
+            settings = yaml.safe_load(text)
+        except yaml.YAMLError as problem:
+            mark = getattr(problem, "problem_mark", None)
+            line = "" if mark is None else f" line {mark.line + 1}"
+            raise ValueError(f"{path}{line}: {getattr(problem, 'problem', None) or problem}") from None
         if not isinstance(settings, dict):
             raise ValueError(f"{path} must hold a mapping of settings, got {type(settings).__name__}")
-        return cls.from_mapping(settings)
+        try:
+            return cls.from_mapping(settings)
+        except ValueError as problem:
+            line = _line_of(text, str(problem), settings)
+            raise ValueError(f"{path}{line}: {problem}") from None
+
+    def arguments(self) -> dict[str, Any]:
+        """As `RewardMonitor` takes them."""
+        return {name: getattr(self, name) for name in type(self).model_fields}
+
+
+def _in_words(problem: ValidationError) -> str:
+    """The first thing that is wrong, in the words that the arguments themselves are refused with."""
+    error = problem.errors()[0]
+    said = error["msg"].removeprefix("Value error, ")
+    if said.startswith("`"):
+        return said
+    return f"`{error['loc'][0]}`: {said[0].lower()}{said[1:]}, got {error['input']!r:.100}"
+
+
+def _line_of(text: str, problem: str, settings: Mapping[str, Any]) -> str:
+    """`` line 3``, of the setting that a message names first; empty if that cannot be told."""
+    names = [name for name in settings if str(name) in problem]
+    first = min(names, key=lambda name: problem.index(str(name)), default=None)
+    if first is None:
+        return ""
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.lstrip().startswith((f"{first}:", f'"{first}":', f"'{first}':")):
+            return f" line {number}"
+    return ""

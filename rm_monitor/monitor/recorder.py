@@ -1,4 +1,4 @@
-"""`Logbook`: what rank 0 knows of a run. Every measurement is recorded, judged (`Judging`) and shown here.
+"""`Recorder`: what rank 0 knows of a run. Every measurement is recorded, judged (`Judging`) and shown here.
 
 The curve on disk, the verdict, the best checkpoint and the sinks. A pure function of what is on disk: a
 resumed run decides as the unbroken one would have. Nothing in here may stop training.
@@ -6,25 +6,19 @@ resumed run decides as the unbroken one would have. Nothing in here may stop tra
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, replace
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rm_monitor import messages
 from rm_monitor.checkpoints.selection import Selection
 from rm_monitor.curve import tables
-from rm_monitor.evaluation.early_stop import Rival
-from rm_monitor.evaluation.measurer import Measured, Measurer
-from rm_monitor.messages.failures import Complaints
-from rm_monitor.prompts import contamination
-from rm_monitor.prompts.conditions import segment_id
-from rm_monitor.prompts.contamination import Contamination
-from rm_monitor.prompts.initial_answers import INITIAL
+from rm_monitor.curve.measured import Measured
+from rm_monitor.messages.failures import FailureLog
+from rm_monitor.prompts.conditions import Conditions
 from rm_monitor.records.history import History
 from rm_monitor.records.texts import write_texts
 from rm_monitor.records.verdicts import write_verdict
@@ -33,21 +27,21 @@ from rm_monitor.verdict.fresh import FreshAnswers
 from rm_monitor.verdict.judging import Judging, Rules
 from rm_monitor.verdict.signals.watch import Watch
 
-__all__ = ["Logbook"]
-
-log = logging.getLogger("rm_monitor")
+__all__ = ["Recorder"]
 
 
-class Logbook:
+class Recorder:
     """A run as rank 0 sees it.
 
     Args:
-        folder: ``<output_dir>/_rm_monitor``.
-        measurer: What measures: its prompts, references and judges are what the numbers depend on.
+        folder: Where our files lie.
+        conditions: What the numbers depend on, as of now.
+        reference_rewards: ``(n,)`` rewards of the first reference set; None without one.
         rules: By what the curve is judged.
         sinks: Where evaluations are shown.
-        complain: Where failures of ours go.
+        failures: Where failures of ours go.
         every: When evaluations are due, in words.
+        name: Of the monitor, where a trainer has several.
         watch: What is seen beside the headline.
         fresh: Answers to fresh prompts, by which warnings are settled; None: they are not.
     """
@@ -55,12 +49,14 @@ class Logbook:
     def __init__(
         self,
         folder: Path,
-        measurer: Measurer,
+        conditions: Callable[[], Conditions],
+        reference_rewards: Callable[[], FloatArray | None],
         rules: Rules,
         *,
         sinks: Sequence[Sink],
-        complain: Complaints,
+        failures: FailureLog,
         every: str,
+        name: str = "",
         watch: Watch | None = None,
         fresh: FreshAnswers | None = None,
     ) -> None:
@@ -69,13 +65,18 @@ class Logbook:
         self.folder = folder
         self.rules = rules
         self.points: list[EvalPoint] = []
+        self.curve: tuple[EvalPoint, ...] = ()
         self.verdict = Verdict()
         self.best: Best | None = None
-        self._measurer = measurer
+        self.segment = ""
+        self.attempt = 0
+        self._conditions = conditions
+        self._reference_rewards = reference_rewards
         self._sinks = sinks
-        self._complain = complain
+        self._failures = failures
         self._every = every
-        self._judging = Judging(measurer, rules, complain, watch=watch, fresh=fresh)
+        self._name = name
+        self._judging = Judging(conditions, rules, failures, watch=watch, fresh=fresh)
         self._told: set[tuple[str, str]] = set()
         self._history = History(folder)
         self._selection = Selection(
@@ -85,35 +86,32 @@ class Logbook:
             temperature=rules.temperature,
             seed=rules.seed,
         )
-        self._attempt = 0
-        self._trained_on: Contamination | None = None
-        self._written_of: Contamination | None = None  # what the manifest says
-        self.segment = ""
+        self._contamination: dict[str, Any] = {}
+        self._written: Any = None  # what the manifest says
+        self._unshown: tuple[EvalPoint, Table | None, Verdict] | None = None
 
-    def open(self, resume_step: int | None, output_dir: Path) -> None:
-        """Begin an attempt; with a step to resume from, go on with the curve of the process before."""
-        self._attempt = self._history.begin(resume_step)
+    def begin(self, resume_step: int | None, output_dir: Path) -> str:
+        """Begin an attempt; with a step to resume from, go on with the curve of the process before.
+
+        Returns:
+            What of an earlier run was set aside, in words; empty if nothing was.
+        """
+        self.attempt = self._history.begin(resume_step)
         self.points = self._history.points()
-        self._selection.begin(output_dir, {p.step for p in self.points})
+        living = {p.step: p.attempt for p in self.points}
+        aside = self._selection.begin(output_dir, living, self.attempt)
         self._name_segment()
         if self._judging.fresh is not None:
-            self._judging.fresh.begin(self._judged_by(), {p.step for p in self.points})
+            self._judging.fresh.begin(self._conditions().judged_by, set(living))
         if self.points:
             try:
                 self.verdict = self._judging.verdict(self.points)
             except Exception as problem:
-                self._complain("verdict", "no verdict on the curve so far", problem)
+                self._failures("verdict", "no verdict on the curve so far", problem)
             self.keep()
+        self._refresh()
         self._news()  # what an earlier process told, and what is said at the start
-
-    @property
-    def curve(self) -> tuple[EvalPoint, ...]:
-        """Every point so far; ``checkpoint`` says where its weights lie now."""
-        paths = [self._selection.path(p.step) for p in self.points]
-        return tuple(
-            replace(p, checkpoint=None if path is None else str(path))
-            for p, path in zip(self.points, paths, strict=True)
-        )
+        return aside
 
     # ------------------------------------------------------------------ one evaluation
 
@@ -128,49 +126,49 @@ class Logbook:
         error, table = measured.error, measured.table
         try:
             self._name_segment()
-            point = self._point(step, measured)
-            point = point if measured.stopped else self._judging.at_equal_length(self.points, point)
+            point = self._judging.at_equal_length(self.points, self._point(step, measured))
         except Exception as problem:
             error, table = problem, None
             point = self._point(step, Measured(table=None, error=problem, facts=measured.facts))
         if error is not None:
-            self._complain("evaluation", f"evaluation at step {step} failed; training goes on", error)
+            self._failures("evaluation", f"evaluation at step {step} failed; training goes on", error)
         self._unshown = (point, table, self.verdict)
-        self.points = sorted([p for p in self.points if p.step != step] + [point], key=lambda p: p.step)
+        self._replace(point)
         try:
             self._history.append(point, table)
         except Exception as problem:
-            self._complain("history", f"step {step} could not be written; it is kept in memory", problem)
+            self._failures("history", f"step {step} could not be written; it is kept in memory", problem)
         try:
             self.verdict = self._judging.verdict(self.points)
             self.best = self._selection.elect(self.points, about_to_save=step if about_to_save else None)
         except Exception as problem:
-            self._complain("verdict", f"no verdict at step {step}", problem)
+            self._failures("verdict", f"no verdict at step {step}", problem)
             error = error or problem
+        self._refresh()
         return point, error
+
+    def look_up(self, weights: str) -> EvalPoint | None:
+        """The point of these very weights, if they were judged under the present conditions."""
+        segment = self._conditions().segment
+        wanted = (weights, segment, "ok")
+        return next(
+            (p for p in reversed(self.points) if weights and (p.weights, p.segment, p.status) == wanted), None
+        )
 
     def known(self, weights: str) -> Measured | None:
         """What these very weights said at an earlier step, if that is on disk, whole, and comparable."""
-        if not weights:
-            return None
         began = time.monotonic()
-        segment = segment_id(self._measurer.manifest(self.rules.metric))
-        for point in reversed(self.points):
-            if (point.weights, point.segment, point.status) == (weights, segment, "ok"):
-                table = self._history.table(point.step)
-                facts = {"same_weights_as": float(point.step), "seconds": time.monotonic() - began}
-                return None if table is None else Measured(table=table, facts=facts, weights=weights)
-        return None
-
-    @property
-    def rival(self) -> Rival | None:
-        """What a checkpoint must be as good as to be worth all prompts; None: it is worth them anyhow."""
-        return self._judging.rival(self.points, self.verdict, self.segment)
+        point = self.look_up(weights)
+        table = None if point is None else self._history.table(point.step)
+        if point is None or table is None:
+            return None
+        facts = {"same_weights_as": float(point.step), "seconds": time.monotonic() - began}
+        return Measured(table=table, facts=facts, weights=weights)
 
     @property
     def wants_fresh(self) -> bool:
         """Whether the weights as they stand should answer fresh prompts too."""
-        return self._judging.wants_fresh(self._unshown[0], self.verdict)
+        return self._unshown is not None and self._judging.wants_fresh(self._unshown[0], self.verdict)
 
     def settle(self, measured: Measured) -> None:
         """Take answers to fresh prompts; if there is a warning, judge again with what they say."""
@@ -178,34 +176,20 @@ class Logbook:
 
     def show(self) -> None:
         """Show the evaluation that was entered last."""
-        self._show(*self._unshown)
+        if self._unshown is not None:
+            self._show(*self._unshown)
 
-    def examine(self, dataset: Any, tokenizer: Any = None) -> str:
-        """Look for the prompts and the given references in the training set, within bounds.
+    def contaminated(self, found: dict[str, Any]) -> None:
+        """Note what of the prompts and references is in the training set; the manifest tells of it."""
+        self._contamination = found
+        self._name_segment()
 
-        Returns:
-            One sentence; empty if the training set could not be read.
-        """
-        from rm_monitor.training.undisturbed import undisturbed  # noqa: PLC0415  needs torch
-
-        decode = None if tokenizer is None else partial(tokenizer.decode, skip_special_tokens=True)
-        given = [r for r in self._measurer.references if r.name != INITIAL]
-        try:
-            with undisturbed():  # a dataset may draw random numbers when it is read
-                rows, total = contamination.rows_of(dataset)
-                found = contamination.check(
-                    tuple(self._measurer.prompts), given, rows, decode=decode, total=total
-                )
-            self._trained_on = found
-            self._name_segment()
-        except Exception as problem:
-            self._complain("contamination", "the training set could not be examined", problem)
-            return ""
-        return str(found)
+    # ------------------------------------------------------------------ checkpoints
 
     def saved(self, step: int, checkpoint: Path) -> None:
-        """A checkpoint of this step lies in this directory."""
+        """A checkpoint of this step lies in this directory; the best is linked before rotation takes it."""
         self._selection.saved(step, checkpoint)
+        self.keep()
 
     def path(self, step: int) -> Path | None:
         """Where the checkpoint of a step lies; None if it lies nowhere."""
@@ -216,15 +200,19 @@ class Logbook:
         try:
             self.best = self._selection.keep(self.points)
         except Exception as problem:
-            self._complain("checkpoints", "the best checkpoint could not be kept", problem)
+            self._failures("checkpoints", "the best checkpoint could not be kept", problem)
+        self._refresh()
+
+    # ------------------------------------------------------------------ begin and end
 
     def facts(self) -> dict[str, str]:
         """The run in words."""
-        references = ", ".join(r.name for r in self._measurer.references)
+        conditions = self._conditions()
+        references = ", ".join(r.name for r in conditions.references)
         return {
-            "prompts": str(len(self._measurer.prompts)),
+            "prompts": str(len(conditions.prompts)),
             "references": references or "the initial policy's own answers",
-            "reward_model": ", ".join(self._measurer.panel.scorers),
+            "reward_model": ", ".join(conditions.scorers),
             "every": self._every,
             "metric": self.rules.metric,
         }
@@ -237,7 +225,7 @@ class Logbook:
                     sink.close()
                 except Exception as problem:
                     name = type(sink).__name__
-                    self._complain(f"close {name}", f"{name} failed at the end of the run", problem)
+                    self._failures(f"close {name}", f"{name} failed at the end of the run", problem)
         self._history.close()
         return messages.summary(
             self.curve, self.verdict, self.best, metric=self.rules.metric, output_dir=str(self.folder)
@@ -245,42 +233,50 @@ class Logbook:
 
     # ------------------------------------------------------------------ parts of it
 
+    def _replace(self, point: EvalPoint) -> None:
+        """Put a point on the curve; weights that were saved under its step are no more the judged ones."""
+        before = next((p for p in self.points if p.step == point.step), None)
+        if before is not None and before.weights and point.weights and before.weights != point.weights:
+            self._selection.forget(point.step)
+        others = [p for p in self.points if p.step != point.step]
+        self.points = sorted([*others, point], key=lambda p: p.step)
+
+    def _refresh(self) -> None:
+        """The curve with the checkpoints that lie on disk now."""
+        paths = [self._selection.path(p.step) for p in self.points]
+        self.curve = tuple(
+            replace(p, checkpoint=None if path is None else str(path))
+            for p, path in zip(self.points, paths, strict=True)
+        )
+
     def _name_segment(self) -> None:
         """Points may be compared if what they depend on is equal; a change is written down."""
-        facts = self._measurer.manifest(self.rules.metric)
-        segment = segment_id(facts)
-        if segment != self.segment or self._trained_on is not self._written_of:
-            self.segment = segment
-            try:
-                facts = {**facts, "rules": asdict(self.rules), "every": self._every}
-                if self._trained_on is not None:
-                    facts["contamination"] = self._trained_on.as_dict()
-                self._written_of = self._trained_on
-                self._history.write_manifest(facts)
-                write_texts(self.folder, self._measurer.prompts, self._measurer.references)
-            except OSError as problem:
-                self._complain("manifest", "what the run measures with could not be written", problem)
-
-    def _judged_by(self) -> str:
-        """Names what rewards of any prompt depend on: judges, sampling and seed."""
-        facts = self._measurer.manifest(self.rules.metric)["comparable"]
-        return segment_id({"comparable": {k: facts[k] for k in ("scorers", "sampling", "seed")}})
+        conditions = self._conditions()
+        if conditions.segment == self.segment and self._contamination is self._written:
+            return
+        self.segment, self._written = conditions.segment, self._contamination
+        facts = {**conditions.manifest(), "rules": self.rules.as_dict(), "every": self._every}
+        if self._contamination:
+            facts["contamination"] = self._contamination
+        try:
+            self._history.write_manifest(facts)
+            write_texts(self.folder, conditions.prompts, conditions.references)
+        except OSError as problem:
+            self._failures("manifest", "what the run measures with could not be written", problem)
 
     def _point(self, step: int, measured: Measured) -> EvalPoint:
         return tables.point(
             step,
             measured.table,
-            prompts=self._measurer.prompts,
+            prompts=self._conditions().prompts,
             metric=self.rules.metric,
-            expected=self._measurer.reference_rewards() if measured.table is not None else None,
+            expected=self._reference_rewards() if measured.table is not None else None,
             error=measured.error,
             skipped=measured.skipped,
             segment=self.segment,
-            attempt=self._attempt,
+            attempt=self.attempt,
             measured={**measured.facts, **self._judging.watch.facts(step, self.points)},
             weights=measured.weights,
-            level=measured.level,
-            stopped=measured.stopped,
         )
 
     def _news(self) -> tuple[Signal, ...]:
@@ -294,8 +290,8 @@ class Logbook:
         try:
             write_verdict(self.folder, self.verdict, self.points)
         except OSError as problem:
-            self._complain("verdict file", "the verdict could not be written", problem)
-        references = self._measurer.references
+            self._failures("verdict file", "the verdict could not be written", problem)
+        conditions = self._conditions()
         update = Update(
             point=point,
             verdict=self.verdict,
@@ -304,22 +300,23 @@ class Logbook:
             metric=self.rules.metric,
             changed=self.verdict.state != before.state,
             news=self._news(),
-            prompts=tuple(self._measurer.prompts),
+            prompts=tuple(conditions.prompts),
             table=table,
-            references=references[0] if references else None,
-            reference_rewards=self._reference_rewards(),
+            references=conditions.references[0] if conditions.references else None,
+            reference_rewards=self._shown_reference_rewards(),
             output_dir=str(self.folder),
             run=self.facts(),
+            name=self._name,
         )
         for sink in self._sinks:
             try:
                 sink.show(update)
             except Exception as problem:
                 name = type(sink).__name__
-                self._complain(name, f"{name} failed at step {point.step}; training goes on", problem)
+                self._failures(name, f"{name} failed at step {point.step}; training goes on", problem)
 
-    def _reference_rewards(self) -> FloatArray | None:
+    def _shown_reference_rewards(self) -> FloatArray | None:
         try:
-            return self._measurer.reference_rewards()
+            return self._reference_rewards()
         except Exception:  # shown for information only; the failure itself is in the point
             return None

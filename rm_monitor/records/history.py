@@ -112,6 +112,12 @@ class History:
         living = _living(Path(folder) / "history.jsonl")
         return [_point(living[step], Path(folder)) for step in sorted(living)]
 
+    @staticmethod
+    def read_bare(folder: str | Path) -> list[EvalPoint]:
+        """The same without the values of the prompts, which lie in files of their own."""
+        living = _living(Path(folder) / "history.jsonl")
+        return [_bare(living[step]) for step in sorted(living)]
+
     def table(self, step: int) -> Table | None:
         """Completions and values of a living point; None if it failed or its rows are damaged."""
         return self.read_table(self.folder, step)

@@ -2,16 +2,16 @@
 
 from rm_monitor.runs.best import best_of
 from rm_monitor.runs.compare import Comparison, compare, compare_points
-from rm_monitor.runs.read import Run, folder_of, read_run
+from rm_monitor.runs.read import RecordedRun, folder_of, load_run
 from rm_monitor.runs.score import score_file
 
 __all__ = [
     "Comparison",
-    "Run",
+    "RecordedRun",
     "best_of",
     "compare",
     "compare_points",
     "folder_of",
-    "read_run",
+    "load_run",
     "score_file",
 ]

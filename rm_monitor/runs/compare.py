@@ -16,7 +16,7 @@ from rm_monitor.curve.metrics import HEADLINES, interval
 from rm_monitor.errors import NotFoundError
 from rm_monitor.messages import page as sentences
 from rm_monitor.report.plain import plain
-from rm_monitor.runs.read import read_run
+from rm_monitor.runs.read import load_run
 from rm_monitor.runs.score import score_file
 from rm_monitor.types import Estimate, EvalPoint, FloatArray, Prompt
 
@@ -237,7 +237,7 @@ def _find(text: str, run: Path, config: str | Path | None) -> _Found:
 
 def _at(folder: Path, step: str) -> _Found:
     """A step of a run; ``best``; or, for an empty text, its latest point."""
-    run = read_run(folder)
+    run = load_run(folder)
     points = [p for p in run.curve if p.values]
     if not points:
         raise NotFoundError(f"no evaluation of {folder} has numbers")

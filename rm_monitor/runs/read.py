@@ -14,7 +14,7 @@ from rm_monitor.curve.curve import Curve
 from rm_monitor.curve.metrics import HEADLINES
 from rm_monitor.errors import NotFoundError
 from rm_monitor.files.strict_json import number, read_object
-from rm_monitor.monitor.monitor import FOLDER
+from rm_monitor.monitor.settings import FOLDER
 from rm_monitor.records.history import History
 from rm_monitor.records.texts import read_texts
 from rm_monitor.records.verdicts import read_verdict
@@ -22,14 +22,13 @@ from rm_monitor.report.facts import facts
 from rm_monitor.report.view import RunView
 from rm_monitor.types import Best, Estimate, EvalPoint, Prompt, ReferenceSet, Table, Verdict
 from rm_monitor.verdict.judge import judge
+from rm_monitor.verdict.judging import Rules
 
-__all__ = ["Run", "folder_of", "read_run"]
-
-_RULES = ("horizon", "min_drop", "tolerance", "temperature", "seed")
+__all__ = ["RecordedRun", "folder_of", "load_run"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
+class RecordedRun:
     """What a run's folder holds.
 
     Attributes:
@@ -102,10 +101,10 @@ class Run:
 def folder_of(path: str | Path) -> Path:
     """The ``_rm_monitor`` folder of a run's ``output_dir``, or the folder itself."""
     path = Path(path)
-    return path if path.name == FOLDER else path / FOLDER
+    return path if path.name.startswith(FOLDER) else path / FOLDER
 
 
-def read_run(path: str | Path) -> Run:
+def load_run(path: str | Path) -> RecordedRun:
     """Read a run beside which a job may still be writing.
 
     Args:
@@ -126,7 +125,7 @@ def read_run(path: str | Path) -> Run:
     available = keeper.available()
     points = tuple(replace(p, checkpoint=str(available[p.step])) if p.step in available else p for p in curve)
     verdict = read_verdict(folder, curve) or _judged(points, metric, prompts, rules)
-    return Run(
+    return RecordedRun(
         folder=folder,
         metric=metric,
         curve=points,
@@ -143,8 +142,18 @@ def _judged(
 ) -> Verdict:
     """By the rules of the run, for one that was written before verdicts were kept, or stopped half-way."""
     clusters = tables.clusters(prompts) if len(prompts) == _size(curve, metric) else None
-    given = {name: rules[name] for name in _RULES if name in rules}
-    verdict = judge(curve, metric=metric, clusters=clusters, **given)
+    told = Rules.of_dict(rules, metric=metric)
+    verdict = judge(
+        curve,
+        metric=metric,
+        horizon=told.alarm.horizon,
+        alpha=told.alarm.false_alarms,
+        min_drop=told.alarm.min_drop,
+        tolerance=told.alarm.tolerance,
+        temperature=told.temperature,
+        seed=told.seed,
+        clusters=clusters,
+    )
     return replace(verdict, reason=messages.reason(verdict, metric=metric))
 
 

@@ -13,7 +13,7 @@ from rm_monitor.files.strict_json import dumps
 from rm_monitor.report.as_json import as_json
 from rm_monitor.report.markdown import markdown
 from rm_monitor.report.page import page
-from rm_monitor.runs.read import Run, read_run
+from rm_monitor.runs.read import RecordedRun, load_run
 
 __all__ = ["Report", "report"]
 
@@ -60,7 +60,7 @@ def report(
     """
     if rows != "all" and not (rows.isdigit() and int(rows) > 0):
         raise ValueError(f"`rows` is a number of prompts, at least 1, or 'all'; got {rows!r}")
-    runs = [read_run(folder) for folder in folders]
+    runs = [load_run(folder) for folder in folders]
     names = _names(runs)
     views = [
         run.view(name=name, sides=sides if k == 0 else None)
@@ -82,7 +82,7 @@ def report(
     return Report(text=text, path=path, degraded=degraded, warning=heavy)
 
 
-def _names(runs: Sequence[Run]) -> list[str]:
+def _names(runs: Sequence[RecordedRun]) -> list[str]:
     """Directory names; where two are equal, the parent as well."""
     count = Counter(run.name for run in runs)
     return [

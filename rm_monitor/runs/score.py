@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from rm_monitor.monitor.config import MonitorConfig
 from rm_monitor.monitor.monitor import RewardMonitor
+from rm_monitor.monitor.reading import judge_once
 from rm_monitor.types import EvalPoint, Prompt
 
 __all__ = ["Scored", "score_file"]
@@ -42,7 +43,7 @@ def score_file(completions: str | Path, config: str | Path) -> Scored:
         raise ValueError("`references` is needed to judge a file: name a column or a file in the settings")
     path, column = _split(str(completions))
     monitor = RewardMonitor.from_config(settings, generator=RecordedGenerator(path, column=column))
-    return Scored(monitor.judge_once(), tuple(monitor.prompts))
+    return Scored(judge_once(monitor), tuple(monitor.settings.prompts))
 
 
 def _split(text: str) -> tuple[str, str | None]:

@@ -17,7 +17,6 @@ from rm_monitor.stats.memory import Memory
 from rm_monitor.stats.outcomes import outcome, settled, tie_width, win_probability
 from rm_monitor.stats.pool import pool_scores, pool_temperature
 from rm_monitor.stats.retest import Retest, retest
-from rm_monitor.stats.sequential import repeated_levels
 from rm_monitor.stats.simultaneous import changes
 from rm_monitor.stats.standing import Standing
 
@@ -49,7 +48,6 @@ __all__ = [
     "pool_temperature",
     "rate",
     "reliability",
-    "repeated_levels",
     "retest",
     "settled",
     "share",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,6 +14,8 @@ from rm_monitor.curve import tables
 from rm_monitor.errors import GenerationError
 from rm_monitor.monitor.config import MonitorConfig
 from rm_monitor.monitor.monitor import RewardMonitor
+from rm_monitor.monitor.reading import reader
+from rm_monitor.monitor.run import Run
 from rm_monitor.prompts import PromptSet, load_prompts
 from rm_monitor.sweep.confirmation import Confirmation, confirm_best
 from rm_monitor.sweep.discover import Source
@@ -56,15 +59,17 @@ def confirm(
             "answer the held-out prompts too"
         )
     prompts = load_prompts(held_out)
+    assert monitor.run is not None, "a swept monitor has a run"
+    parts = monitor.run.parts
     with TemporaryDirectory(prefix="rm-monitor-confirm-") as folder:
-        again = _Again(monitor, source, config, prompts, Path(folder))
+        again = _Again(parts.evaluator.panel.scorers, source, config, prompts, Path(folder))
         return confirm_best(
             monitor.curve,
             prompts,
             again,
-            metric=monitor.metric,
+            metric=parts.metric,
             keep=stages_of(top),
-            temperature=monitor.pool_temperature,
+            temperature=parts.evaluator.panel.pool_temperature,
             seed=config.seed,
         )
 
@@ -73,36 +78,40 @@ class _Again:
     """Answers held-out prompts with a saved checkpoint; each stage has a monitor of its own."""
 
     def __init__(
-        self, run: RewardMonitor, source: Source, config: MonitorConfig, prompts: PromptSet, folder: Path
+        self,
+        judges: Mapping[str, Any],
+        source: Source,
+        config: MonitorConfig,
+        prompts: PromptSet,
+        folder: Path,
     ) -> None:
-        self._run, self._source, self._config = run, source, config
+        self._judges, self._source, self._config = judges, source, config
         self._prompts, self._folder = prompts, folder
-        self._stages: dict[tuple[str, ...], RewardMonitor] = {}
+        self._stages: dict[tuple[str, ...], Run] = {}
 
     def __call__(self, point: EvalPoint, prompts: Sequence[Prompt]) -> Mapping[str, FloatArray]:
         """See `rm_monitor.sweep.confirmation.AnswersAgain`."""
-        monitor = self._stage(tuple(p.id for p in prompts), prompts)
+        run = self._stage(tuple(p.id for p in prompts), prompts)
         path = None if point.step == 0 else Path(str(point.checkpoint))
-        return self._values(monitor, path, point.step)
+        return self._values(run, path, point.step)
 
-    def _stage(self, key: tuple[str, ...], prompts: Sequence[Prompt]) -> RewardMonitor:
+    def _stage(self, key: tuple[str, ...], prompts: Sequence[Prompt]) -> Run:
         if key not in self._stages:
             objects: dict[str, Any] = {
-                "reward_model": self._run.scorers,
+                "reward_model": self._judges,
                 "prompts": self._prompts.only(prompts),
                 "output_dir": self._folder / str(len(self._stages)),
                 "report_to": "none",
-                "confirm_on_warn": None,
+                "alarm": replace(self._config.alarm, confirm_on_warn=None),
             }
-            monitor = RewardMonitor.from_config(self._config, **objects)
-            monitor.start_reading()
-            if monitor.needs_own_references:
-                self._values(monitor, None, 0)
-            self._stages[key] = monitor
+            run = reader(RewardMonitor.from_config(self._config, **objects))
+            if run.parts.evaluator.needs_references:
+                self._values(run, None, 0)
+            self._stages[key] = run
         return self._stages[key]
 
-    def _values(self, monitor: RewardMonitor, path: Path | None, step: int) -> Mapping[str, FloatArray]:
-        measured = measure_loaded(monitor, self._source, path, step)
+    def _values(self, run: Run, path: Path | None, step: int) -> Mapping[str, FloatArray]:
+        measured = measure_loaded(run, self._source, path, step)
         if measured.table is None:
             raise GenerationError(f"step {step} could not answer the held-out prompts") from measured.error
         values = tables.per_prompt(measured.table)

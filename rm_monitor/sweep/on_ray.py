@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from rm_monitor.evaluation.measurer import Measured
+from rm_monitor.curve.measured import Measured
 
 __all__ = ["measure_on_ray"]
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 
 from rm_monitor.curve.curve import Curve
-from rm_monitor.evaluation.measurer import Measured
+from rm_monitor.curve.measured import Measured
 from rm_monitor.monitor.config import MonitorConfig
-from rm_monitor.monitor.monitor import EVERY_STEP, RewardMonitor
+from rm_monitor.monitor.monitor import RewardMonitor
+from rm_monitor.monitor.reading import reader
+from rm_monitor.monitor.run import EVERY_STEP, Run
 from rm_monitor.sweep.discover import Found, Source
 
 __all__ = ["Swept", "measure_checkpoint", "measure_loaded", "sweep"]
@@ -57,21 +59,21 @@ def sweep(
     """
     if jobs < 1:
         raise ValueError(f"`jobs` must be at least 1, got {jobs}")
-    config = replace(config, output_dir=config.output_dir or str(source.folder))
+    config = config.model_copy(update={"output_dir": config.output_dir or str(source.folder)})
     found = source.discover()
     if not found and source.base is None:
         raise ValueError(f"no checkpoints in {source.folder} whose name matches {source.pattern!r}")
     monitor = monitor or RewardMonitor.from_config(config)
-    if (jobs > 1 or ray is not None) and hasattr(monitor.generator, "load_checkpoint"):
+    if (jobs > 1 or ray is not None) and hasattr(monitor.settings.generator, "load_checkpoint"):
         raise ValueError(
             "`jobs` must be 1 and `ray` None with a server: it has one checkpoint's weights at a time"
         )
-    monitor.start(resume_step=EVERY_STEP, horizon=len(found) + (source.base is not None))
+    run = monitor.begin(resume_step=EVERY_STEP, horizon=len(found) + (source.base is not None))
     swept = Swept()
-    done = {p.step for p in Curve(monitor.curve).segment(monitor.segment) if p.status in ("ok", "partial")}
+    done = {p.step for p in Curve(monitor.curve).segment(run.segment) if p.status in ("ok", "partial")}
     if source.base is not None and 0 not in done:
-        measured = measure_loaded(monitor, source, None, 0)
-        monitor.record(measured, step=0, checkpoint=source.base_folder)
+        measured = measure_loaded(run, source, None, 0)
+        run.record(measured, step=0, checkpoint=source.base_folder)
         swept.judged.append(0)
     todo = []
     for checkpoint in found:
@@ -82,20 +84,20 @@ def sweep(
             swept.left_out[checkpoint.step] = checkpoint.problem
         else:
             todo.append(checkpoint)
-    if monitor.needs_own_references and todo:  # the first checkpoint gives the references
+    if run.parts.evaluator.needs_references and todo:  # the first checkpoint gives the references
         first, todo = todo[0], todo[1:]
-        monitor.record(
-            measure_loaded(monitor, source, first.path, first.step), step=first.step, checkpoint=first.path
+        run.record(
+            measure_loaded(run, source, first.path, first.step), step=first.step, checkpoint=first.path
         )
         swept.judged.append(first.step)
-    for checkpoint, measured in _measure(monitor, source, config, todo, jobs, ray):
-        monitor.record(measured, step=checkpoint.step, checkpoint=checkpoint.path)
+    for checkpoint, measured in _measure(run, source, config, todo, jobs, ray):
+        run.record(measured, step=checkpoint.step, checkpoint=checkpoint.path)
         swept.judged.append(checkpoint.step)
     return monitor, swept
 
 
 def _measure(
-    monitor: RewardMonitor,
+    run: Run,
     source: Source,
     config: MonitorConfig,
     todo: list[Found],
@@ -115,7 +117,7 @@ def _measure(
                 yield checkpoint, future.result()
     else:
         for checkpoint in todo:
-            yield checkpoint, measure_loaded(monitor, source, checkpoint.path, checkpoint.step)
+            yield checkpoint, measure_loaded(run, source, checkpoint.path, checkpoint.step)
 
 
 @contextmanager
@@ -130,26 +132,25 @@ def measure_checkpoint(config: MonitorConfig, source: Source, path: Path, step: 
     return measure_loaded(_reader(config), source, path, step)
 
 
-_readers: dict[str, RewardMonitor] = {}
+_readers: dict[str, Run] = {}
 
 
-def _reader(config: MonitorConfig) -> RewardMonitor:
-    """One monitor a process and configuration: the reward model is loaded once, nothing is written."""
+def _reader(config: MonitorConfig) -> Run:
+    """One run a process and configuration: the reward model is loaded once, nothing is written."""
     key = repr(config)
     if key not in _readers:
-        _readers[key] = RewardMonitor.from_config(config)
-        _readers[key].start_reading()
+        _readers[key] = reader(RewardMonitor.from_config(config))
     return _readers[key]
 
 
-def measure_loaded(monitor: RewardMonitor, source: Source, path: Path | None, step: int) -> Measured:
+def measure_loaded(run: Run, source: Source, path: Path | None, step: int) -> Measured:
     """Load a checkpoint (None: the base) and measure it; what goes wrong is in the result."""
-    generator = monitor.generator
+    generator = run.parts.settings.generator
     try:
         if (by_server := getattr(generator, "load_checkpoint", None)) is not None:  # nothing is loaded here
             by_server(path, base=source.base)
-            return monitor.measure(step=step)
+            return run.measure(step=step)
         model, tokenizer = source.load(path)
     except Exception as problem:
         return Measured(table=None, error=problem)
-    return monitor.measure(model, tokenizer, step=step)
+    return run.measure(model, tokenizer, step=step)

@@ -15,11 +15,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from rm_monitor.checkpoints.keeper import Keeper
+from rm_monitor.curve.measured import Measured
 from rm_monitor.errors import StoreLockedError
-from rm_monitor.evaluation.measurer import Measured
 from rm_monitor.files.lease import BEAT, claim
 from rm_monitor.monitor.config import MonitorConfig
 from rm_monitor.monitor.monitor import RewardMonitor
+from rm_monitor.monitor.reading import reader
+from rm_monitor.monitor.run import Run
 from rm_monitor.records.history import History
 from rm_monitor.sweep.discover import Found, Source
 from rm_monitor.sweep.ready import Settling, due_steps, is_last, stamp
@@ -60,15 +62,15 @@ class Watcher:
     ) -> None:
         self.source = source
         self.monitor = monitor or RewardMonitor.from_config(
-            replace(config, output_dir=config.output_dir or str(source.folder))
+            config.model_copy(update={"output_dir": config.output_dir or str(source.folder)})
         )
-        self.monitor.start_reading()
+        self.run = reader(self.monitor)
         self.swept = Swept()
         self._settling = Settling(rest)
         self._pre_rotation = pre_rotation
         self._clock = clock
         self._beat = beat
-        self._pins = Keeper(self.monitor.folder / "pins")
+        self._pins = Keeper(self.run.folder / "pins")
         self._seen: set[int] = set()  # every step that was ever there
         self._tries: dict[int, int] = {}
         self._history: tuple[int, int] | None = None  # how the file looked when it was read
@@ -141,16 +143,16 @@ class Watcher:
 
     def _needs_references(self) -> bool:
         """Whether nobody has answered the prompts yet that everyone will be compared with."""
-        if self.monitor.needs_own_references:
-            self.monitor.start_reading()
-        return self.monitor.needs_own_references
+        if self.run.parts.evaluator.needs_references:
+            self.run.read()
+        return self.run.parts.evaluator.needs_references
 
     def _judge(self, checkpoint: Found) -> bool:
         weights = _weights_time(checkpoint.path)
         pin = self._pin(checkpoint)
         if pin is None:
             return False
-        measured = measure_loaded(self.monitor, self.source, pin, checkpoint.step)
+        measured = measure_loaded(self.run, self.source, pin, checkpoint.step)
         self._tries[checkpoint.step] = self._tries.get(checkpoint.step, 0) + 1
         if measured.error is not None and self._tries[checkpoint.step] < TRIES:
             log.warning(
@@ -181,18 +183,18 @@ class Watcher:
 
     def _record(self, step: int, measured: Measured, pin: Path | None, path: Path | None) -> None:
         """Put a measurement on the shared curve when it is our turn; the best is linked from the pin."""
-        with _Turn(self.monitor):
-            self.monitor.record(measured, step=step, checkpoint=pin)
+        with _Turn(self.run):
+            self.run.record(measured, step=step, checkpoint=pin)
             if pin is not None and path is not None:
                 shutil.rmtree(pin, ignore_errors=True)
             if path is not None and path.is_dir():
-                self.monitor.saved(step, path)
+                self.run.saved(step, path)
 
     # ------------------------------------------------------------------ what everyone must agree on
 
     @property
     def _leases(self) -> Path:
-        return self.monitor.folder / "leases"
+        return self.run.folder / "leases"
 
     def _judge_base(self) -> None:
         """The model before training is step 0."""
@@ -202,19 +204,19 @@ class Watcher:
         with lease:
             self._read_history()
             if 0 not in self._judged:
-                measured = measure_loaded(self.monitor, self.source, None, 0)
+                measured = measure_loaded(self.run, self.source, None, 0)
                 self._record(0, measured, self.source.base_folder, None)
                 self._judged[0] = 0.0
                 self.swept.judged.append(0)
 
     def _read_history(self) -> None:
         """What is on the curve, whoever put it there."""
-        path = self.monitor.folder / "history.jsonl"
+        path = self.run.folder / "history.jsonl"
         looks = (path.stat().st_size, path.stat().st_mtime_ns) if path.is_file() else None
         if looks == self._history:
             return
         self._history = looks
-        for point in History.read(self.monitor.folder):
+        for point in History.read(self.run.folder):
             if point.status == "skipped":
                 self.swept.left_out[point.step] = point.reason
             else:
@@ -237,13 +239,13 @@ class Watcher:
 class _Turn:
     """Waits for our turn to record; another watcher's takes a fraction of a second."""
 
-    def __init__(self, monitor: RewardMonitor, *, patience: int = 600) -> None:
-        self._monitor = monitor
+    def __init__(self, run: Run, *, patience: int = 600) -> None:
+        self._run = run
         self._patience = patience
 
     def __enter__(self) -> None:
         for left in range(self._patience, -1, -1):
-            self._held = self._monitor.turn()
+            self._held = self._run.turn()
             try:
                 self._held.__enter__()
                 return

@@ -7,7 +7,9 @@ a fault of ours does not break the training's group.
 
 from __future__ import annotations
 
+import os
 import pickle
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,7 +17,7 @@ from typing import Any, TypeVar
 
 from rm_monitor.errors import RanksLostError
 
-__all__ = ["Ranks"]
+__all__ = ["Ranks", "scores_here"]
 
 T = TypeVar("T")
 TIMEOUT = timedelta(
@@ -113,6 +115,19 @@ class Ranks:
                 f"({type(problem).__name__}: {problem}); "
                 "a process died or is stuck, and this run is not monitored any further"
             ) from problem
+
+
+def scores_here() -> bool:
+    """Whether this process is, as far as can be told now, the one that scores.
+
+    ``torch.distributed`` knows, once it runs. Before that a launcher's ``RANK`` is a hint, which
+    `Ranks.current` overrules when a run begins: independent jobs may have one too.
+    """
+    dist = sys.modules.get("torch.distributed")
+    if dist is not None and dist.is_available() and dist.is_initialized():
+        return bool(dist.get_rank() == 0)
+    world, rank = os.environ.get("WORLD_SIZE", ""), os.environ.get("RANK", "")
+    return not (world.isdigit() and int(world) > 1 and rank.isdigit() and int(rank) > 0)
 
 
 def _unsendable(value: Any) -> str:

@@ -63,13 +63,21 @@ def undisturbed(model: Any = None, tokenizer: Any = None, *, optimizer: Any = No
         if tokenizer is not None:
             for restore in _tokenizer_state(tokenizer):
                 after.callback(restore)
-        if optimizer is not None and callable(getattr(optimizer, "eval", None)):
+        if _keeps_other_weights(optimizer):
             optimizer.eval()
             after.callback(optimizer.train)
         with (
             torch.no_grad()
         ):  # not inference_mode: its tensors may stay in caches and break the next backward
             yield
+
+
+def _keeps_other_weights(optimizer: Any) -> bool:
+    """Whether a schedule-free optimizer holds its training weights now: then its others are to be judged."""
+    inner = getattr(optimizer, "optimizer", optimizer)  # accelerate wraps it
+    if not (callable(getattr(inner, "eval", None)) and callable(getattr(inner, "train", None))):
+        return False
+    return any(group.get("train_mode", True) for group in getattr(inner, "param_groups", [{}]))
 
 
 def _random_states() -> Iterator[Callable[[], Any]]:

@@ -42,7 +42,7 @@ def number(
         >>> number("top_p", "0.9", "a probability in (0, 1]", above=0, at_most=1)
         Traceback (most recent call last):
         ...
-        ValueError: `top_p` is a probability in (0, 1], got the text '0.9'
+        ValueError: `top_p` is a probability in (0, 1], got '0.9'
     """
     real = hasattr(value, "__float__") and not isinstance(value, (bool, str, complex))
     if real:
@@ -77,7 +77,7 @@ def one_of(name: str, value: Any, choices: tuple[Any, ...], rule: str) -> None:
     """
     if not any(value is choice or (type(value) is type(choice) and value == choice) for choice in choices):
         said = ", ".join(repr(choice) for choice in choices)
-        raise ValueError(f"`{name}` is {rule}: one of {said}; got {_shown(value)}")
+        raise ValueError(f"`{name}` is {rule}: one of {said}, got {_shown(value)}")
 
 
 def build(cls: type[T], name: str, value: Any) -> T:
@@ -118,4 +118,4 @@ def did_you_mean(given: Any, known: list[str]) -> str:
 
 
 def _shown(value: Any) -> str:
-    return f"the text {value[:100]!r}" if isinstance(value, str) else f"{value!r:.200}"
+    return f"{value!r:.200}"

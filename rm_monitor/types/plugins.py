@@ -34,6 +34,7 @@ class Update:
         reference_rewards: ``(n,)`` rewards of those references; nan where unknown.
         output_dir: Where our files lie.
         report: Path of the page, when one was written.
+        name: Of the monitor, where a trainer has several: a part of every key that is logged.
         run: Facts about the run for people: ``prompts``, ``references``, ``reward_model``, ``every``.
     """
 
@@ -51,6 +52,7 @@ class Update:
     output_dir: str = ""
     report: str | None = None
     run: Mapping[str, str] = field(default_factory=dict)
+    name: str = ""
 
 
 class Progress(Protocol):

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from rm_monitor import messages
 from rm_monitor.curve import tables
-from rm_monitor.evaluation.early_stop import Rival
-from rm_monitor.evaluation.measurer import Measured, Measurer
-from rm_monitor.messages.failures import Complaints
-from rm_monitor.types import EvalPoint, Signal, Tolerance, Verdict
+from rm_monitor.curve.measured import Measured
+from rm_monitor.messages.failures import FailureLog
+from rm_monitor.prompts.conditions import Conditions
+from rm_monitor.types import Alarm, EvalPoint, Signal, Verdict
 from rm_monitor.verdict.fresh import FreshAnswers
 from rm_monitor.verdict.judge import Memory, judge
 from rm_monitor.verdict.signals.length_control import LengthControl, length_control
 from rm_monitor.verdict.signals.watch import Watch
 
 __all__ = ["Judging", "Rules"]
+
+_ALARM = ("tolerance", "min_drop", "horizon", "false_alarms")  # the rest of `Alarm` is prompts and models
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,48 +28,65 @@ class Rules:
 
     Attributes:
         metric: The headline metric.
+        alarm: What the user said of the alarm.
         temperature: Of the pool score; None: fitted to the first point's spread.
+        margin_temperature: Of margins inside the sigmoid; None: they have no probability.
         seed: Of every bootstrap.
-        min_drop: Smallest fall that is ever called degraded, as a share of the pool score.
-        tolerance: Fall that is healthy, likewise, or ``"jitter"``.
-        horizon: Evaluations the run will have; None: unknown.
         keep_best: Candidates for the best that stay on disk.
     """
 
     metric: str
+    alarm: Alarm = field(default_factory=Alarm)
     temperature: float | None = None
+    margin_temperature: float | None = None
     seed: int = 0
-    min_drop: float = 0.02
-    tolerance: Tolerance = 0.0
-    horizon: int | None = None
     keep_best: int = 1
+
+    def as_dict(self) -> dict[str, Any]:
+        """What a reader judges the curve by, ready for JSON."""
+        alarm = {name: getattr(self.alarm, name) for name in _ALARM}
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "alarm"}
+        return {**own, "alarm": alarm}
+
+    @classmethod
+    def of_dict(cls, said: Mapping[str, Any], *, metric: str) -> Rules:
+        """Read them back; what is not told is as it is by default."""
+        alarm = said.get("alarm") or {}
+        return cls(
+            metric=metric,
+            alarm=Alarm(**{name: alarm[name] for name in _ALARM if name in alarm}),
+            temperature=said.get("temperature"),
+            margin_temperature=said.get("margin_temperature"),
+            seed=said.get("seed", 0),
+            keep_best=said.get("keep_best", 1),
+        )
 
 
 class Judging:
     """Judges the curve of one run.
 
     Args:
-        measurer: What measures: its prompts, references and judges are what the numbers depend on.
+        conditions: What the numbers depend on, as of now.
         rules: By what it is judged.
-        complain: Where failures of ours go.
+        failures: Where failures of ours go.
         watch: What is seen beside the headline.
         fresh: Answers to fresh prompts, by which warnings are settled; None: they are not.
     """
 
     def __init__(
         self,
-        measurer: Measurer,
+        conditions: Callable[[], Conditions],
         rules: Rules,
-        complain: Complaints,
+        failures: FailureLog,
         *,
         watch: Watch | None = None,
         fresh: FreshAnswers | None = None,
     ) -> None:
         self.watch = watch or Watch()
         self.fresh = fresh
-        self._measurer = measurer
+        self._conditions = conditions
         self._rules = rules
-        self._complain = complain
+        self._failures = failures
         self._memory = Memory()
         self._controlled: tuple[list[Any], LengthControl | None] = ([], None)
 
@@ -77,12 +96,13 @@ class Judging:
         verdict = judge(
             points,
             metric=rules.metric,
-            horizon=rules.horizon,
+            horizon=rules.alarm.horizon,
+            alpha=rules.alarm.false_alarms,
             temperature=rules.temperature,
             seed=rules.seed,
-            min_drop=rules.min_drop,
-            tolerance=rules.tolerance,
-            clusters=tables.clusters(self._measurer.prompts),
+            min_drop=rules.alarm.min_drop,
+            tolerance=rules.alarm.tolerance,
+            clusters=tables.clusters(self._conditions().prompts),
             confirm_on_warn=self.fresh is not None,
             settled={} if self.fresh is None else self.fresh.settled,
             memory=self._memory,
@@ -91,20 +111,6 @@ class Judging:
         flags = tuple(dict.fromkeys([*verdict.flags, *(s.name for s in signals)]))
         verdict = replace(verdict, flags=flags, signals=signals)
         return replace(verdict, reason=messages.reason(verdict, metric=rules.metric))
-
-    def rival(self, points: Sequence[EvalPoint], verdict: Verdict, segment: str) -> Rival | None:
-        """What a checkpoint must be as good as to be worth all prompts; None: it is worth them anyhow.
-
-        The alarm needs whole evaluations until it has been raised twice in a row, and the best does until one
-        is decisively behind it. After that nothing hangs on a checkpoint that is.
-        """
-        metric = self._rules.metric
-        if verdict.state != "degraded" or verdict.consecutive < 2 or verdict.best is None:
-            return None
-        for point in points:
-            if (point.step, point.segment, point.status) == (verdict.best.step, segment, "ok"):
-                return Rival(step=point.step, metric=metric, values=point.values[metric])
-        return None
 
     def at_equal_length(self, before: Sequence[EvalPoint], point: EvalPoint) -> EvalPoint:
         """The point with its win probability at the references' lengths, which takes the whole curve."""
@@ -127,7 +133,7 @@ class Judging:
             self.fresh.enter(verdict, tables.per_prompt(measured.table)["reward"])
             return self.verdict(points)
         except Exception as problem:
-            self._complain("fresh", "fresh prompts could not be asked; the warning stands as it is", problem)
+            self._failures("fresh", "fresh prompts could not be asked; the warning stands as it is", problem)
             return verdict
 
     # ------------------------------------------------------------------ beside the headline
@@ -143,22 +149,22 @@ class Judging:
                 points,
                 verdict,
                 lengths=self._lengths(points),
-                references=self._measurer.given_references,
+                references=self._conditions().given_references,
                 metric=rules.metric,
-                horizon=rules.horizon,
-                min_drop=rules.min_drop,
-                tolerance=rules.tolerance,
+                horizon=rules.alarm.horizon,
+                min_drop=rules.alarm.min_drop,
+                tolerance=rules.alarm.tolerance,
                 seed=rules.seed,
-                clusters=tables.clusters(self._measurer.prompts),
+                clusters=tables.clusters(self._conditions().prompts),
             )
             return seen if unconfirmed is None else (unconfirmed, *seen)
         except Exception as problem:
-            self._complain("signals", "tells and second opinions could not be read", problem)
+            self._failures("signals", "tells and second opinions could not be read", problem)
             return ()
 
     def _lengths(self, curve: Sequence[EvalPoint]) -> LengthControl | None:
-        references = self._measurer.references
-        temperature = self._measurer.panel.margin_temperature
+        references = self._conditions().references
+        temperature = self._rules.margin_temperature
         if not references or temperature is None:
             return None
         asked = [p.values for p in curve]  # one evaluation asks twice, and a look at a long curve takes long

@@ -307,7 +307,7 @@ def steer(policy, out):
     monitor = None
     trainer = run(4)
     first = dict(
-        metric=monitor.metric,
+        metric=monitor.run.metric,
         curve=[(p.step, p.metrics["win_rate"].value) for p in monitor.curve],
         best=monitor.best.step,
         state=[trainer.state.best_global_step, trainer.state.best_metric],
@@ -372,7 +372,7 @@ def mishaps(policy, out):
     model = AutoModelForCausalLM.from_pretrained(policy)
     monitor = monitor_for("fine", out, Unsendable())
     found = {"unsendable": monitor.evaluate(model, tokenizer, step=0).reason}
-    monitor._measurer.generator = HFGenerator(batch_size=4)
+    monitor._parts.evaluator.generator = HFGenerator(batch_size=4)
     if rank_here() == world() - 1:
         model.modules = broken
     found["cannot begin"] = monitor.evaluate(model, tokenizer, step=2).reason
@@ -397,7 +397,7 @@ def savings(policy, out):
     model = AutoModelForCausalLM.from_pretrained(policy)
     slow = Slow(batch_size=4)
     monitor = monitor_for("fine", out, slow)
-    monitor._planner.budget = Budget(0.4, clock=lambda: slow.now if rank_here() == 0 else 0.0)
+    monitor.run._planner.budget = Budget(0.4, clock=lambda: slow.now if rank_here() == 0 else 0.0)
     for step in range(13):
         monitor.step(step, model, tokenizer)
         with torch.no_grad():

@@ -158,10 +158,10 @@ def evaluate(folder: Path, resume: int | None, ack: Ack) -> None:
         output_dir=folder,
         generator=answers,
         report_to="none",
-        horizon=13,
+        alarm={"horizon": 13},
     )
     if resume is not None:
-        monitor.start(resume_step=resume)
+        monitor.begin(resume_step=resume)
     for step in range(0 if resume is None else resume + 10, LAST + 1, 10):
         answers.step = step
 
@@ -233,7 +233,7 @@ def train(folder: Path, tiny: Any, resume: str | None, ack: Ack) -> None:
         every=2,
         sampling=Sampling(max_new_tokens=6),
         report_to="none",
-        horizon=6,
+        alarm={"horizon": 6},
     )
 
     class Tells(TrainerCallback):  # type: ignore[misc]

@@ -40,7 +40,7 @@ def train(policy: Path, out: Path, resume: str | None) -> None:
         every=EVERY,
         sampling=Sampling(max_new_tokens=6),
         report_to=[],
-        horizon=1 + STEPS // EVERY,
+        alarm={"horizon": 1 + STEPS // EVERY},
     )
     trainer = tiny_trainer(
         AutoModelForCausalLM.from_pretrained(policy),

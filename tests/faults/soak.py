@@ -48,7 +48,7 @@ def evaluations(number: int) -> dict[str, float]:
             output_dir=Path(temporary) / "run",
             sampling=Sampling(max_new_tokens=3),
             report_to="none",
-            horizon=number,
+            alarm={"horizon": number},
         )
         took: list[float] = []
 

@@ -60,7 +60,7 @@ def swept(folder: Path, out: Path, policy: str, **how: object) -> str:
     live, ours = History.read(out / "_rm_monitor"), History.read(target / "_rm_monitor")
     equal = sum(same(a.values, b.values) for a, b in zip(live, ours, strict=True))
     alone = RewardMonitor.from_config(replace(config, output_dir=str(out)))
-    alone.start(resume_step=2**53)
+    alone.begin(resume_step=2**53)
     agree = alone.verdict.state == monitor.verdict.state
     alone.close()
     monitor.close()

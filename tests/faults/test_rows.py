@@ -42,7 +42,7 @@ def make(folder, **more):
         output_dir=folder,
         generator=Says(lambda step: 0.5),
         report_to="none",
-        horizon=9,
+        alarm={"horizon": 9},
     )
     settings.update(more)
     return RewardMonitor(settings.pop("reward_model", None) or CountsGood(), PROMPTS, **settings)
@@ -50,8 +50,8 @@ def make(folder, **more):
 
 def run(monitor, *steps, save=None):
     for step in steps:
-        if isinstance(monitor._measurer.generator, Says):
-            monitor._measurer.generator.step = step
+        if isinstance(monitor._parts.evaluator.generator, Says):
+            monitor._parts.evaluator.generator.step = step
         monitor.step(step, save=save)
     return monitor
 
@@ -394,7 +394,7 @@ def test_after_a_rollback_the_best_is_never_of_the_dead_attempt(tmp_path):
     assert best_of(tmp_path)["step"] == 40
     first.close()
     second = make(tmp_path, generator=Says(lambda step: 0.15))
-    second.start(resume_step=20)
+    second.begin(resume_step=20)
     assert best_of(tmp_path)["superseded"]  # its weights stay on disk until there is another
     assert second.best is None
     run(second, 30, save=saves(lambda: 31))
@@ -430,7 +430,7 @@ def test_what_numbers_depend_on_starts_a_new_segment_when_it_changes(tmp_path, c
             generator=Says(lambda step: 0.5),
             report_to="none",
         )
-    again.start(resume_step=10)
+    again.begin(resume_step=10)
     run(again, 20)
     assert len({p.segment for p in again.curve}) == 2
     assert again.verdict.looks == 1

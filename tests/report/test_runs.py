@@ -85,16 +85,16 @@ def call(*arguments):
 
 def test_a_run_is_read_back_as_it_was(fell):
     folder, monitor = fell
-    run = runs.read_run(folder)
+    run = runs.load_run(folder)
     assert run.verdict == monitor.verdict
-    assert run.prompts == tuple(monitor.prompts)
-    assert run.references[0].completions == monitor._measurer.references[0].completions
+    assert run.prompts == tuple(monitor.settings.prompts)
+    assert run.references[0].completions == monitor._parts.evaluator.references[0].completions
     assert [p.step for p in run.curve] == [0, 100, 200, 300, 400]
 
 
 def test_a_verdict_of_another_curve_is_not_believed(fell):
     folder, monitor = fell
-    points = list(runs.read_run(folder).curve)
+    points = list(runs.load_run(folder).curve)
     assert read_verdict(folder / "_rm_monitor", points) == monitor.verdict
     assert read_verdict(folder / "_rm_monitor", points[:-1]) is None
     assert read_verdict(folder / "_rm_monitor", [*points[:-1], replace(points[-1], status="partial")]) is None
@@ -106,7 +106,7 @@ def test_without_the_file_the_verdict_is_worked_out_again(fell, tmp_path):
     folder, monitor = fell
     shutil.copytree(folder, tmp_path / "copy")
     (tmp_path / "copy" / "_rm_monitor" / "verdict.json").unlink()
-    again = runs.read_run(tmp_path / "copy").verdict
+    again = runs.load_run(tmp_path / "copy").verdict
     assert (again.state, again.step, again.states, again.drop) == (
         monitor.verdict.state,
         monitor.verdict.step,
@@ -179,7 +179,7 @@ def test_exit_codes(fell, tmp_path, arguments, code, monkeypatch, capsys):
 
 
 def test_compare_is_the_paired_difference_and_names_what_flipped(fell):
-    run = runs.read_run(fell[0])
+    run = runs.load_run(fell[0])
     a, b = (p.values["win_rate"] for p in (run.curve[2], run.curve[4]))
     found = runs.compare("200", "400", run=fell[0])
     assert found.change["win_rate"].value == pytest.approx(float(np.mean(b - a)))
@@ -228,7 +228,7 @@ def test_json_of_a_comparison_has_no_nan(fell):
 
 
 def test_prompts_without_a_score_on_one_side_are_counted_and_left_out_of_both(fell):
-    a, b = runs.read_run(fell[0]).curve[2], runs.read_run(fell[0]).curve[4]
+    a, b = runs.load_run(fell[0]).curve[2], runs.load_run(fell[0]).curve[4]
     half = {m: np.where(np.arange(N) < 6, np.nan, x) for m, x in b.values.items()}
     found = runs.compare_points(a, replace(b, values=half), names=("a", "b"))
     assert found.left_out == 6

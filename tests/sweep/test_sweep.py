@@ -1,7 +1,6 @@
 """Checkpoints of a finished run give the records that the callback wrote while it ran."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -24,7 +23,7 @@ def same(a, b):
 @pytest.fixture
 def trained(tmp_path, tiny_policy, tiny_tokenizer, config):
     """A run with the callback that kept all its checkpoints."""
-    monitor = RewardMonitor.from_config(replace(config, every=2))
+    monitor = RewardMonitor.from_config(config.model_copy(update={"every": 2}))
     trainer = tiny_trainer(
         tiny_policy,
         tiny_tokenizer,
@@ -40,7 +39,7 @@ def trained(tmp_path, tiny_policy, tiny_tokenizer, config):
 
 def test_a_sweep_gives_the_callbacks_numbers_prompt_by_prompt(trained, config, tmp_path, tiny_policy_dir):
     out, live = trained
-    config = replace(config, output_dir=str(tmp_path / "swept"))
+    config = config.model_copy(update={"output_dir": str(tmp_path / "swept")})
     monitor, swept = sweep(Source(folder=out, base=str(tiny_policy_dir)), config)
     assert swept.judged == [0, 2, 4, 6]
     ours, theirs = rows(tmp_path / "swept"), rows(out)
@@ -110,7 +109,7 @@ def test_the_best_is_confirmed_on_prompts_that_the_run_was_not_judged_on(
         job.save(step)
     rows = [{"prompt": f"Held out {i}", "reference": f"Answer {i}"} for i in range(30)]
     (tmp_path / "held-out.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    config = replace(config, references=references)
+    config = config.model_copy(update={"references": references})
     source = Source(folder=job.folder, base=None if references else str(tiny_policy_dir))
     monitor, _ = sweep(source, config)
     before = (job.folder / "_rm_monitor" / "history.jsonl").read_bytes()

@@ -133,9 +133,7 @@ def test_a_watch_ends_on_its_step_its_process_or_silence():
 
 
 def test_the_initial_policys_answers_are_made_once_for_all_watchers(job, config, tiny_policy_dir):
-    from dataclasses import replace
-
-    config = replace(config, references=None)
+    config = config.model_copy(update={"references": None})
     source = Source(folder=job.folder, base=str(tiny_policy_dir))
     job.save(10)
     first, second = (Watcher(source, config, rest=0.0) for _ in range(2))

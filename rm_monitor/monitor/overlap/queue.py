@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rm_monitor.curve.measured import Measured
 from rm_monitor.errors import GenerationError
-from rm_monitor.evaluation.measurer import Measured
 from rm_monitor.monitor.overlap import refusals
 from rm_monitor.monitor.overlap.recipe import Recipe
 from rm_monitor.monitor.plan import Plan

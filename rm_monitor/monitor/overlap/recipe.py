@@ -24,7 +24,6 @@ class Recipe:
         prompts: The fixed prompts.
         sampling: How completions are drawn.
         seed: Of sampling.
-        temperature: Divides the primary judge's margins.
         kl: The initial policy: a folder or hub id, True for a model with adapters, None.
     """
 
@@ -32,7 +31,6 @@ class Recipe:
     prompts: PromptSet
     sampling: Sampling
     seed: int
-    temperature: float | None = None
     kl: Any = None
 
     def check(self) -> None:

@@ -16,9 +16,6 @@ _WHY = {
         "`confirm_on_warn` asks the very weights that raised a warning, and with `overlap` training has gone "
         "on by then"
     ),
-    "early_stop": (
-        "`early_stop` asks the curve whether an evaluation may end, and with `overlap` it is behind"
-    ),
 }
 
 
@@ -30,10 +27,10 @@ def check(overlap: Any, others: Mapping[str, Any]) -> None:
 
     Example:
         >>> check(True, {"generator": None})
-        >>> check("cuda:1", {"early_stop": "decisive"})
+        >>> check("cuda:1", {"generator": "http://127.0.0.1:8000"})
         Traceback (most recent call last):
         ...
-        ValueError: `early_stop` asks the curve ... leave one of them out
+        ValueError: `overlap` copies the weights of this process's model ... leave one of them out
     """
     if not hasattr(select, "poll"):
         raise ValueError("`overlap` needs a POSIX system (Linux, macOS): leave it out here")

@@ -47,19 +47,20 @@ def _prepare(memory: int, size: int) -> tuple[Callable[..., Any], Callable[[Path
     """What measures the weights in the slot, and what writes those that were measured last."""
     path, *rest = pickle.load(sys.stdin.buffer)
     sys.path[:] = path  # what the trainer can import
-    from rm_monitor.evaluation.measurer import Measured, Measurer  # noqa: PLC0415
+    from rm_monitor.curve.measured import Measured  # noqa: PLC0415
+    from rm_monitor.evaluation.evaluator import Evaluator  # noqa: PLC0415
     from rm_monitor.evaluation.scorer_set import Panel  # noqa: PLC0415
-    from rm_monitor.monitor.inputs import load_scorers  # noqa: PLC0415  needs torch, and the trainer's path
+    from rm_monitor.monitor.judges import load_judges  # noqa: PLC0415  needs torch, and the trainer's path
     from rm_monitor.monitor.overlap.settings import take_over  # noqa: PLC0415
     from rm_monitor.monitor.overlap.slot import Slot, weights  # noqa: PLC0415
     from rm_monitor.monitor.overlap.structure import unpack  # noqa: PLC0415
 
     recipe, references, settings, structure, device = (pickle.loads(part) for part in rest)
     take_over(settings, device)
-    panel = Panel(load_scorers(recipe.scorers), tuple(recipe.prompts), temperature=recipe.temperature)
+    panel = Panel(load_judges(recipe.scorers), tuple(recipe.prompts))
     slot = Slot(size, memory)
     model, tokenizer = unpack(structure, device)
-    measurer = Measurer(
+    evaluator = Evaluator(
         recipe.prompts,
         references,
         panel,
@@ -73,7 +74,7 @@ def _prepare(memory: int, size: int) -> tuple[Callable[..., Any], Callable[[Path
         slot.read(weights(model))
         taken()
         try:
-            measured = measurer.measure(model, tokenizer, step=step)
+            measured = evaluator.measure(model, tokenizer, step=step)
         except Exception as problem:
             measured = Measured(table=None, error=problem)
         if measured.error is None:

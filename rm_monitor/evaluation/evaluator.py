@@ -1,4 +1,4 @@
-"""`Measurer`: answers and their values, with the weights as they stand. The first half of an evaluation.
+"""`Evaluator`: answers and their values, with the weights as they stand. The first half of an evaluation.
 
 Every rank answers its share of the prompts (`Answering`); rank 0 scores all answers. Nothing is recorded
 here, and training is left as it was.
@@ -7,54 +7,28 @@ here, and training is left as it was.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from rm_monitor.curve.measured import Measured
 from rm_monitor.errors import RanksLostError, UnsupportedSetupError
 from rm_monitor.evaluation.answering import Answering
-from rm_monitor.evaluation.early_stop import Duel
 from rm_monitor.evaluation.scorer_set import Panel
 from rm_monitor.prompts import PromptSet
-from rm_monitor.prompts.conditions import manifest
+from rm_monitor.prompts.conditions import Conditions
 from rm_monitor.prompts.format import PromptFormat
 from rm_monitor.prompts.initial_answers import OwnReferences
 from rm_monitor.training.ranks import Ranks
 from rm_monitor.training.sharded import Setup
 from rm_monitor.types import Completion, FloatArray, Generator, ReferenceSet, Sampling, Table
 
-__all__ = ["Measured", "Measurer"]
+__all__ = ["Evaluator"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
-    """What answering and scoring gave.
-
-    Attributes:
-        table: Completions and values; None if it failed, and on every rank but the first.
-        error: Why it failed.
-        skipped: Why it was left out on purpose; empty when it was not.
-        facts: ``seconds``, ``seconds_generate``, ``seconds_score``, ``tokens``, ``tokens_per_second``,
-            ``score_tokens``, ``score_tokens_per_second``, ``cache_hits`` (share of scores that were kept);
-            ``same_weights_as``: the step whose numbers these are; ``early_stop``: the share of the prompts
-            that was answered, where fewer than all might have been.
-        weights: Name of the weights that answered; empty: unknown.
-        level: Of every interval by itself.
-        stopped: Why not all prompts were answered; empty: all were.
-    """
-
-    table: Table | None
-    error: Exception | None = None
-    skipped: str = ""
-    facts: Mapping[str, float] = field(default_factory=dict)
-    weights: str = ""
-    level: float = 0.95
-    stopped: str = ""
-
-
-class Measurer:
+class Evaluator:
     """Answers fixed prompts and lets the panel judge the answers.
 
     Args:
@@ -96,6 +70,7 @@ class Measurer:
         )
         self._panel = panel
         self._own = None if references else OwnReferences(prompts)
+        self._conditions: Conditions | None = None
 
     @property
     def ranks(self) -> Ranks:
@@ -121,43 +96,69 @@ class Measurer:
         self._answering.prompt_format = found
 
     @property
+    def has_judges(self) -> bool:
+        """Whether this process scores."""
+        return self._panel is not None
+
+    @property
     def panel(self) -> Panel:
-        """The judges; only rank 0 has them."""
-        assert self._panel is not None, "only rank 0 scores"
+        """The judges; only the process that scores has them.
+
+        Raises:
+            UnsupportedSetupError: On another process.
+        """
+        if self._panel is None:
+            raise UnsupportedSetupError(
+                f"rank {self.ranks.rank} does not score: the reward model is loaded on rank 0 alone"
+            )
         return self._panel
+
+    def judge_with(self, panel: Panel) -> None:
+        """Score with these judges from now on."""
+        self._panel = panel
 
     @property
     def needs_references(self) -> bool:
         """Whether the next answers become the references."""
         return not self.references
 
-    @property
-    def given_references(self) -> ReferenceSet | None:
-        """The first reference set that the user gave; None when the initial policy's answers serve."""
-        return None if self._own is not None else self.references[0]
+    def begin(self, ranks: Ranks, folder: Path | None, *, resumes: bool) -> None:
+        """Begin with a run: nothing of an earlier one's initial policy is used, unless this run goes on.
 
-    def start(self, ranks: Ranks, folder: Path) -> None:
-        """Say which process this is and where the initial policy's answers are kept."""
-        self._answering.ranks = ranks
+        Args:
+            ranks: The processes that share the prompts.
+            folder: Where the initial policy's answers are kept; None: nowhere.
+            resumes: The answers of an earlier process are read: they are never made again.
+
+        Raises:
+            StoreError: If they are there and damaged.
+        """
+        self._answering.begin(ranks)
         if self._own is not None:
-            self._own.folder = folder / "references"
+            self._own = OwnReferences(self.prompts)
+            self._own.folder = None if folder is None else folder / "references"
+            self.references = self._own.load() if resumes else ()
 
-    def resume(self) -> None:
-        """Load the initial policy's answers of an earlier process: they are never made again."""
-        if self._own is not None:
-            self.references = self._own.load()
-
-    def manifest(self, metric: str) -> dict[str, Any]:
-        """What the numbers depend on."""
-        return manifest(
-            prompts=self.prompts,
-            references=self.references,
-            scorers=self.panel.scorers,
-            sampling=self.sampling,
-            seed=self._answering.seed,
-            metric=metric,
-            prompt_format=self.prompt_format,
-        )
+    def conditions(self, metric: str) -> Conditions:
+        """What the numbers depend on, as of now; a judge that changed under way has another fingerprint."""
+        scorers = {name: scorer.fingerprint for name, scorer in self.panel.scorers.items()}
+        known = self._conditions
+        if (
+            known is None
+            or (known.scorers, known.metric) != (scorers, metric)
+            or known.references is not self.references
+            or known.prompt_format != self.prompt_format
+        ):
+            known = self._conditions = Conditions(
+                prompts=self.prompts,
+                references=self.references,
+                scorers=scorers,
+                sampling=self.sampling,
+                seed=self._answering.seed,
+                metric=metric,
+                prompt_format=self.prompt_format,
+            )
+        return known
 
     def reference_rewards(self) -> FloatArray | None:
         """``(n,)`` rewards of the first reference set; None without one."""
@@ -173,22 +174,55 @@ class Measurer:
         """
         return self._answering.prepare(model)
 
+    @property
+    def repeats(self) -> bool:
+        """Whether the same weights say the same again, so that they need not."""
+        return self.generator is None or bool(getattr(self.generator, "repeats", False))
+
     def weights(self, model: Any, tokenizer: Any) -> str:
-        """Name of what answers; empty where the same weights need not say the same again."""
-        if self.generator is not None and not getattr(self.generator, "repeats", False):
+        """Name of what answers, bit by bit; empty where it cannot be told."""
+        if model is None:
             return ""
         from rm_monitor.training.digest import fingerprint  # noqa: PLC0415  needs torch
 
         return fingerprint(model, tokenizer)
 
-    def measure(self, model: Any, tokenizer: Any, *, step: int, duel: Duel | None = None) -> Measured:
+    def rehearse(self, model: Any, tokenizer: Any, *, step: int) -> str:
+        """Answer and score two prompts, of which nothing is kept; why it failed, else empty. On every rank.
+
+        Raises:
+            UnsupportedSetupError: If this model cannot answer safely.
+            RanksLostError: If another process did not come to agree.
+        """
+        from rm_monitor.training.undisturbed import undisturbed  # noqa: PLC0415  needs torch
+
+        problem = ""
+        two = self.prompts.only(list(self.prompts)[:2])
+        try:
+            rows = self._answering.answer(two, model, tokenizer, step)
+            if self.ranks.is_first:
+                with undisturbed(model, tokenizer):
+                    values = Panel(self.panel.scorers, tuple(two)).values(rows, self._references_of(two))
+                if not {"reward", "win_rate"} & set(values):
+                    problem = "no completion could be scored"
+        except (UnsupportedSetupError, RanksLostError):
+            raise
+        except Exception as why:
+            problem = f"{type(why).__name__}: {why}"
+        return self.ranks.broadcast(problem)
+
+    def _references_of(self, some: PromptSet) -> list[ReferenceSet]:
+        """The references of a part of the prompts, the first ones."""
+        return [replace(r, completions=r.completions[: len(some)]) for r in self.references]
+
+    def measure(self, model: Any, tokenizer: Any, *, step: int, optimizer: Any = None) -> Measured:
         """Answer and score; what goes wrong is in the result, not raised.
 
         Args:
             model: The model as it stands.
             tokenizer: Its tokenizer.
             step: Optimizer step.
-            duel: How it may end early; None: all prompts are answered at once.
+            optimizer: One that keeps other weights for evaluation is asked for them.
 
         Raises:
             UnsupportedSetupError: If this model cannot answer safely.
@@ -201,9 +235,7 @@ class Measurer:
         table: Table | None = None
         error: Exception | None = None
         try:
-            if duel is not None:
-                return self._in_blocks(model, tokenizer, step, duel)
-            completions = self._answering.answer(self.prompts, model, tokenizer, step)
+            completions = self._answering.answer(self.prompts, model, tokenizer, step, optimizer)
             facts["seconds_generate"] = time.monotonic() - began
             if self.ranks.is_first:
                 with undisturbed(model, tokenizer):
@@ -214,35 +246,6 @@ class Measurer:
             error = problem
         facts["seconds"] = time.monotonic() - began
         return Measured(table=table, error=error, facts=facts)
-
-    def _in_blocks(self, model: Any, tokenizer: Any, step: int, duel: Duel) -> Measured:
-        """Answer and score block by block; one process only."""
-        from rm_monitor.training.undisturbed import undisturbed  # noqa: PLC0415  needs torch
-
-        facts = {"seconds_generate": 0.0, "seconds_score": 0.0}
-        asked, before = tuple(self.prompts), self.panel.spent()
-
-        def answer(rows: Sequence[int]) -> list[list[Completion]]:
-            with _timed(facts, "seconds_generate"):
-                return self._answering.answer(
-                    self.prompts.only([asked[i] for i in rows]), model, tokenizer, step
-                )
-
-        def score(
-            rows: Sequence[int], completions: Sequence[Sequence[Completion]]
-        ) -> Mapping[str, FloatArray]:
-            with _timed(facts, "seconds_score"), undisturbed(model, tokenizer):
-                panel, references = self.panel.part(rows, self.references)
-                return panel.values(completions, references)
-
-        answers, level, stopped = duel.run(asked, self.sampling.samples_per_prompt, answer, score)
-        facts |= {
-            "seconds": facts["seconds_generate"] + facts["seconds_score"],
-            "early_stop": answers.n / len(asked),
-            "tokens": float(answers.tokens),
-            **dict(_since(before, self.panel.spent(), facts["seconds_score"])),
-        }
-        return Measured(table=answers.table(), facts=facts, level=level, stopped=stopped)
 
     def rewards(self, prompts: PromptSet, model: Any, tokenizer: Any, *, step: int) -> Measured:
         """Answer other prompts and score them by the primary judge: its table holds ``reward`` alone."""

@@ -1,0 +1,403 @@
+"""`Run`: one training's life with the monitor. It is begun once, open, and closed once.
+
+Whatever is remembered between two evaluations lives here and ends with the run: its files, curve, verdict and
+best, its budget, its second process, the answers of its initial policy. ``docs/design/life.md`` has the table
+of lives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from rm_monitor.curve.measured import Measured
+from rm_monitor.errors import FirstEvaluationError, RanksLostError, RMMonitorError
+from rm_monitor.monitor.background import Background, make_background
+from rm_monitor.monitor.parts import Parts
+from rm_monitor.monitor.plan import Plan, Planner
+from rm_monitor.monitor.quietly import say
+from rm_monitor.monitor.recorder import Recorder
+from rm_monitor.monitor.saving import SavesCheckpoint, initial_weights, save_best
+from rm_monitor.monitor.shared import OpenedRun, SharedState
+from rm_monitor.training.ranks import Ranks
+from rm_monitor.training.unwrap import tokenizer_of
+from rm_monitor.types import Best, EvalPoint, Verdict
+
+__all__ = ["EVERY_STEP", "Run"]
+
+EVERY_STEP = 2**53  # resume after it: nothing on the curve is superseded
+_LOST = Plan(skipped="other processes did not come to agree earlier in this run")
+
+
+class Run:
+    """A life: ``new`` until `begin` or `read`, then ``open``, then ``closed``.
+
+    Args:
+        parts: What a monitor is made of: settings, judges, evaluator.
+        folder: Where its files lie.
+        by_hand: A loop drives it; False: a Trainer.
+    """
+
+    def __init__(self, parts: Parts, folder: Path, *, by_hand: bool = True) -> None:
+        self.folder = folder
+        self.by_hand = by_hand
+        self.state: Literal["new", "open", "closed"] = "new"
+        self.last_step: int | None = None
+        self.parts = parts
+        self._shared = SharedState(Ranks.alone())
+        self._planner = Planner(parts.settings.schedule, self._shared.ranks, parts.failures, parts.clock)
+        self._background: Background | None = None
+        self._watch = parts.watch()
+        self._lost = False  # other processes did not come to agree: nothing is measured any more
+        self.touched = False  # a model was seen: what cannot work has been refused
+
+    # ------------------------------------------------------------------ what it knows
+
+    @property
+    def curve(self) -> tuple[EvalPoint, ...]:
+        """Every point so far, in order of step; ``checkpoint`` says where its weights lay last."""
+        return self._shared.curve
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the curve says now."""
+        return self._shared.verdict
+
+    @property
+    def best(self) -> Best | None:
+        """The best checkpoint on disk; None before the first one is saved."""
+        return self._shared.best
+
+    @property
+    def segment(self) -> str:
+        """Name of the present segment: points with the same name may be compared."""
+        return "" if self._shared.recorder is None else self._shared.recorder.segment
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether points come late, from a second process."""
+        return self._background is not None
+
+    @property
+    def metric(self) -> str:
+        """Name of the headline metric."""
+        return self.parts.metric
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process scores, writes and decides."""
+        return self._shared.ranks.is_first
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether another process did not come to agree: nothing is judged any more."""
+        return self._lost
+
+    def due(self, step: int) -> bool:
+        """Whether the schedule asks for an evaluation at this step; costs microseconds when it does not."""
+        return not self._lost and self._planner.due(step, self.last_step)
+
+    # ------------------------------------------------------------------ begin and end
+
+    def begin(
+        self, resume_step: int | None = None, *, report_to: Any = None, horizon: int | None = None
+    ) -> None:
+        """Open the files, and continue or begin the curve; every rank calls it.
+
+        Args:
+            resume_step: Step training resumes from: later points are superseded. None: a fresh run; what the
+                folder holds of an earlier one is an earlier attempt, and its best is set aside.
+            report_to: Where the Trainer reports to, for a monitor that was not told.
+            horizon: Evaluations expected, for an alarm that was not told.
+
+        Raises:
+            Exception: What kept it from beginning; RMMonitorError on the other ranks.
+        """
+        parts, ranks = self.parts, Ranks.current()
+        self._shared.ranks = ranks
+        self._planner = Planner(parts.settings.schedule, ranks, parts.failures, parts.clock)
+        self._background = make_background(parts, ranks)
+        opened: OpenedRun | None = None
+        error: Exception | None = None
+        try:
+            if ranks.is_first:
+                parts.load_judges()
+                self._probe()
+            parts.evaluator.begin(ranks, self.folder, resumes=resume_step is not None)
+            if ranks.is_first:
+                recorder = self._record_here(parts.sinks(report_to), horizon)
+                aside = recorder.begin(resume_step, self.folder.parent)
+                self._shared.recorder = recorder
+                parts.announce(recorder.facts(), aside, self._watch)
+                opened = OpenedRun(tuple(recorder.points), recorder.verdict, recorder.best, parts.metric)
+        except Exception as problem:
+            error = problem
+        found = self._shared.open(opened, error)
+        parts.metric = found.metric
+        self.last_step = found.curve[-1].step if found.curve else None
+        self.state = "open"
+
+    def reopen(self) -> None:
+        """Go on with a run that was closed: what is judged now is a further point of the same attempt."""
+        if self.state == "closed":
+            self._background = None  # what is judged after the end is judged in place
+            self.state = "open"
+
+    def close(self) -> None:
+        """Wait for what is outstanding, print the summary and let go of files. Safe to call twice."""
+        if self.state != "open":
+            return
+        self.state = "closed"
+        if self._background is not None:
+            self._background.collect(self.record, wait=True)
+            self._background.close()
+        if self._shared.recorder is not None:
+            say(self._shared.recorder.close())
+
+    def read(self) -> None:
+        """Take part in measuring for another process: references are read, nothing is written."""
+        self.parts.load_judges()
+        self.parts.evaluator.begin(Ranks.alone(), self.folder, resumes=True)
+        self.touched = True
+        self.state = "open"
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Hold the files just long enough to record: several processes share a run by turns, after `read`.
+
+        The curve is read anew, so each process judges with what all of them recorded.
+
+        Raises:
+            StoreLockedError: If it is another process's turn.
+        """
+        self.parts.evaluator.begin(Ranks.alone(), self.folder, resumes=True)
+        recorder = self._record_here(self.parts.sinks(None), None)
+        recorder.begin(EVERY_STEP, self.folder.parent)
+        self._shared.recorder = recorder
+        try:
+            yield
+        finally:
+            recorder.close()
+
+    # ------------------------------------------------------------------ one evaluation
+
+    def touch(self, model: Any, tokenizer: Any, *, step: int, will_judge: bool) -> None:
+        """Refuse, before anything is lost, what cannot work; the first call does the work.
+
+        Args:
+            model: The model being trained.
+            tokenizer: Its tokenizer.
+            step: Optimizer step.
+            will_judge: These weights are judged next, and that is proof; else two prompts are answered and
+                scored, of which nothing is kept.
+
+        Raises:
+            ValueError: Prompts that leave this policy no room for an answer.
+            UnsupportedSetupError: The distributed set-up cannot be served.
+            FirstEvaluationError: The rehearsal failed.
+        """
+        if self.touched:
+            return
+        self.touched, tokenizer = True, tokenizer_of(tokenizer)
+        parts = self.parts
+        parts.check(model, tokenizer)
+        setup = parts.evaluator.prepare(model)
+        if self._background is not None:
+            self._background.check(model, tokenizer)
+        if self._shared.ranks.is_first and (setup.collective or setup.compiled):
+            say(f"rm_monitor: answers come from {setup}")
+        if will_judge or self._has_worked or parts.settings.on_error == "start-anyway":
+            return
+        problem = parts.evaluator.rehearse(model, tokenizer, step=step)
+        if problem:
+            raise FirstEvaluationError(_refusal(f"two prompts were tried before training: {problem}"))
+
+    def evaluate(
+        self,
+        model: Any = None,
+        tokenizer: Any = None,
+        *,
+        step: int,
+        checkpoint: str | Path | None = None,
+        save: SavesCheckpoint | None = None,
+        about_to_save: bool = False,
+        whatever_it_costs: bool = False,
+        optimizer: Any = None,
+    ) -> EvalPoint:
+        """Judge the weights as they stand. See `RewardMonitor.evaluate` for what is not told here.
+
+        With ``about_to_save`` the caller will save these weights if they are the best, then call `saved`;
+        with ``whatever_it_costs`` they are judged also over the budget. An ``optimizer`` that keeps other
+        weights for evaluation (schedule-free) is asked for them.
+        """
+        first, tokenizer = not self.touched, tokenizer_of(tokenizer)
+        self.touch(model, tokenizer, step=step, will_judge=True)
+        if step == 0 and checkpoint is None:
+            checkpoint = initial_weights(model, self.parts.failures)
+        where: dict[str, Any] = {"checkpoint": checkpoint, "save": save, "about_to_save": about_to_save}
+        evaluator, fresh = self.parts.evaluator, self.parts.settings.fresh_prompts
+        if fresh is not None:
+            where["answer_fresh"] = lambda: evaluator.rewards(fresh, model, tokenizer, step=step)
+        try:
+            plan = _LOST if self._lost else self._plan(model, tokenizer, step, always=whatever_it_costs)
+            if self._background is not None and self._background.begun:
+                self.last_step = step
+                with self._planner.budget.spending(step):  # of training's time: a copy, and waiting for room
+                    return self._background.hand_over(
+                        plan, model, tokenizer, step=step, checkpoint=checkpoint, record=self.record
+                    )
+            if plan.skipped:
+                return self.record(Measured(table=None, skipped=plan.skipped), step=step, **where)
+            with self._planner.budget.spending(step) as spending:
+                measured = plan.known or evaluator.measure(model, tokenizer, step=step, optimizer=optimizer)
+                point = self.record(replace(measured, weights=plan.weights), step=step, **where)
+                spending.whole = point.status == "ok" and plan.known is None
+        except RanksLostError as problem:
+            self._lose(problem, f"no evaluation at step {step}")
+            return EvalPoint(step=step, status="failed", reason=str(problem))
+        refuses = first and self.parts.settings.on_error != "start-anyway"
+        if refuses and point.status == "failed" and not self._has_worked:
+            raise FirstEvaluationError(_refusal(point.reason))
+        if self._background is not None and point.status == "ok":
+            self._background.begin(evaluator.references, self.folder, self._shared.recorder)
+        return point
+
+    def measure(self, model: Any = None, tokenizer: Any = None, *, step: int) -> Measured:
+        """Answer and score with these weights; nothing is recorded. The first half of `evaluate`."""
+        return self.parts.evaluator.measure(model, tokenizer, step=step)
+
+    def record(
+        self,
+        measured: Measured,
+        *,
+        step: int,
+        checkpoint: str | Path | None = None,
+        save: SavesCheckpoint | None = None,
+        about_to_save: bool = False,
+        answer_fresh: Callable[[], Measured] | None = None,
+        late: bool = False,
+    ) -> EvalPoint:
+        """Put a measurement on the curve, judge, elect, show. The second half of `evaluate`.
+
+        Args:
+            measured: What was found.
+            step: Optimizer step.
+            checkpoint: Where the weights lie, if they do.
+            save: Writes them, if they are the best so far.
+            about_to_save: The caller will save them if they are.
+            answer_fresh: Lets them answer fresh prompts, if a warning is to be settled.
+            late: It was asked for earlier: what is due next does not depend on it.
+
+        Raises:
+            Exception: Whatever went wrong, only if ``on_error="raise"``.
+        """
+        if not late:
+            self.last_step = step
+        decision, error = self._shared.record(
+            step,
+            measured,
+            checkpoint=None if checkpoint is None else Path(checkpoint),
+            about_to_save=about_to_save or save is not None,
+            answer_fresh=answer_fresh,
+        )
+        if save is not None and decision.best is not None and decision.best.step == step:
+            save_best(self.folder, step, save, self._shared.ranks, self.parts.failures, self.saved)
+        elif checkpoint is not None and self._shared.recorder is not None:
+            self._shared.recorder.keep()
+        if decision.error and self.parts.settings.on_error == "raise":
+            raise error or RMMonitorError(f"rank 0: {decision.error}")
+        return decision.point
+
+    def collect(self, *, wait: bool = False) -> tuple[EvalPoint, ...]:
+        """Record what the second process has found; the points that came since the last call."""
+        return () if self._background is None else self._background.collect(self.record, wait=wait)
+
+    def saved(self, step: int, checkpoint: str | Path) -> None:
+        """Tell where the checkpoint of a step lies; every rank calls it, what rank 0 finds is broadcast."""
+        if self.state != "open" or self._lost:
+            return
+        if self._shared.recorder is not None:
+            self._shared.recorder.saved(step, Path(checkpoint))
+        try:
+            self._shared.share_best()
+        except RanksLostError as problem:
+            self._lose(problem, f"the best after step {step} is not known to all")
+
+    def look_up(self, model: Any, tokenizer: Any) -> EvalPoint | None:
+        """The point of these very weights; None if they were not judged. Every rank calls it."""
+        found, recorder = None, self._shared.recorder
+        try:
+            if recorder is not None:
+                found = recorder.look_up(self.parts.evaluator.weights(model, tokenizer))
+        except Exception as problem:
+            self.parts.failures("weights", "whether these weights were judged cannot be told", problem)
+        return None if self._lost else self._shared.ranks.broadcast(found)
+
+    def differs(self, judged: EvalPoint, model: Any, tokenizer: Any) -> bool:
+        """Whether the weights as they stand are other ones than a point was made of; every rank calls it."""
+        differ = False
+        if self.is_first and judged.weights:
+            now = self.parts.evaluator.weights(model, tokenizer)
+            differ = bool(now) and now != judged.weights
+        return not self._lost and self._shared.ranks.broadcast(differ)
+
+    def note(self, step: int, logs: Mapping[str, Any], arguments: Any = None) -> None:
+        """Read a record of the trainer's logs: the training reward, and what its reward models are called."""
+        same = self._watch.note(step, logs, arguments)
+        if same is not None and self._shared.ranks.is_first:
+            self.parts.say_signal(same)
+
+    def contaminated(self, found: dict[str, Any]) -> None:
+        """Note what of the prompts and references is in the training set."""
+        if self._shared.recorder is not None:
+            self._shared.recorder.contaminated(found)
+
+    # ------------------------------------------------------------------ parts of it
+
+    @property
+    def _has_worked(self) -> bool:
+        return any(point.status in ("ok", "partial") for point in self._shared.curve)
+
+    def _plan(self, model: Any, tokenizer: Any, step: int, *, always: bool) -> Plan:
+        evaluator = self.parts.evaluator
+        return self._planner.decide(
+            step,
+            lambda: evaluator.weights(model, tokenizer),
+            lambda name: self._known(name) if evaluator.repeats else None,
+            always=always,
+        )
+
+    def _known(self, weights: str) -> Measured | None:
+        recorder = self._shared.recorder
+        before = None if recorder is None else recorder.known(weights)
+        return before or self.parts.remembered(weights)
+
+    def _lose(self, problem: RanksLostError, what: str) -> None:
+        self._lost = True
+        self.parts.failures("ranks", f"{what}; training goes on", problem)
+
+    def _record_here(self, sinks: Any, horizon: int | None) -> Recorder:
+        return self.parts.recorder(self.folder, sinks=sinks, horizon=horizon, watch=self._watch)
+
+    def _probe(self) -> None:
+        """Refuse a folder that cannot be written: a disk that fills up later is another matter."""
+        probe = self.folder / ".probe"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            probe.write_bytes(b"")
+            probe.unlink()
+        except OSError as problem:
+            raise ValueError(
+                f"`output_dir` {str(self.folder.parent)!r} cannot be written "
+                f"({problem.strerror or problem}): give another"
+            ) from None
+
+
+def _refusal(reason: str) -> str:
+    return (
+        f"the first evaluation failed, so no curve would come of this run: {reason}. Nothing is lost by "
+        "mending it now; on_error='start-anyway' trains in any case, with a gap"
+    )
