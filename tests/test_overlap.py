@@ -279,7 +279,7 @@ def overlap_of(device=True, **recipe):
         ({"overlap": "gpu7"}, "names no device: 'gpu7'"),
         ({"overlap": 2}, "is False, True or a device"),
         ({"generator": Says(lambda step: 1.0)}, "`generator` answers elsewhere"),
-        ({"alarm": {"confirm_on_warn": [f"New {i}" for i in range(64)]}, "leave one of them out"),
+        ({"alarm": {"confirm_on_warn": [f"New {i}" for i in range(64)]}}, "leave one of them out"),
         ({"kl": torch.nn.Linear(1, 1)}, "`kl` with `overlap`"),
         (
             {"reward_model": lambda prompts, completions: [0.0] * len(prompts)},
