@@ -57,7 +57,8 @@ def logged():
     """Every metric of a run with two reference sets, a second judge, a preference model and an ensemble."""
     ensemble = Ensemble({"length": SaysAll(), "reward": SaysAll()})
     panel = Panel({"main": SaysAll(), "gold": SaysAll(), "pairs": Compares(), "both": ensemble}, PROMPTS)
-    facts = {"n_tokens": 3, "finish_reason": "length", "entropy": 1.0, "top10_mass": 0.9, "kl": 0.1}
+    facts = {"n_tokens": 3, "reasoning_tokens": 1, "finish_reason": "length"}
+    facts |= {"entropy": 1.0, "top10_mass": 0.9, "kl": 0.1}
     rows = [[Completion(prompt_id=p.id, text=f"an answer {p.id}", **facts)] for p in PROMPTS]
     table = Table(
         prompt_ids=tuple(p.id for p in PROMPTS),

@@ -120,9 +120,10 @@ def test_servers_defaults_are_switched_off():
     assert not {"top_k", "min_p", "repetition_penalty"} & set(fields(GREEDY, "openai"))
 
 
-def test_reasoning_that_the_server_took_out_is_put_back():
+def test_reasoning_that_the_server_took_out_stays_apart():
     choice = {"finish_reason": "stop", "message": {"reasoning_content": "hm", "content": "Four."}}
-    assert read({"choices": [choice]}, PROMPTS[0], 0).text == "<think>hm</think>Four."
+    said = read({"choices": [choice]}, PROMPTS[0], 0)
+    assert (said.text, said.reasoning) == ("Four.", "hm")
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,12 @@ class _Answer:
 
 
 def _length(a: _Answer) -> float:
-    return a.completion.n_tokens if a.completion.n_tokens >= 0 else np.nan
+    """Tokens of the answer alone: reasoning has a curve of its own."""
+    return (
+        a.completion.n_tokens - max(a.completion.reasoning_tokens, 0)
+        if a.completion.n_tokens >= 0
+        else np.nan
+    )
 
 
 def _truncated(a: _Answer) -> float:
@@ -73,6 +78,21 @@ TEXT_METRICS: tuple[tuple[Metric, Callable[[_Answer], float]], ...] = (
             shown=True,
         ),
         _length,
+    ),
+    (
+        Metric(
+            name="thinking_length",
+            label="length of the reasoning",
+            unit="tokens",
+            digits=0,
+            worth=0.25,
+            relative=True,
+            sentence="Reasoning is {more} than at {then}: {before} then, {now} now (moved {change}).",
+            more=("longer", "shorter"),
+            title="Length of the reasoning, tokens",
+            shown=True,
+        ),
+        lambda a: a.completion.reasoning_tokens if a.completion.reasoning_tokens >= 0 else np.nan,
     ),
     (
         Metric(name="characters", label="length in characters", unit="characters", digits=0),

@@ -7,6 +7,7 @@ from typing import Any
 
 from rm_monitor.errors import GenerationError
 from rm_monitor.prompts.answers import Answer, matched, named, read_answers
+from rm_monitor.text.reasoning import cut
 from rm_monitor.types import Completion, Progress, Prompt, Sampling
 
 __all__ = ["RecordedGenerator"]
@@ -36,7 +37,7 @@ class RecordedGenerator:
         tokenizer: Any = None,
         progress: Progress | None = None,
     ) -> list[Completion]:
-        """The recorded answers: one serves for every sample, several are the samples in their order.
+        """The recorded answers without their reasoning: one serves for every sample, several are the samples.
 
         Raises:
             GenerationError: Which prompts have no answer, or neither one nor ``samples_per_prompt``.
@@ -49,9 +50,16 @@ class RecordedGenerator:
                 "Rows are matched by `id`, then by `prompt`"
             )
         return [
-            Completion(prompt_id=prompt.id, text=answer.text, sample=k, finish_reason=answer.finish_reason)
+            Completion(
+                prompt_id=prompt.id,
+                text=text,
+                reasoning=reasoning,
+                sample=k,
+                finish_reason=answer.finish_reason,
+            )
             for prompt, answers in zip(prompts, found, strict=True)
             for k, answer in enumerate(_samples(prompt, answers, sampling.samples_per_prompt))
+            for text, reasoning in [cut(answer.text)]
         ]
 
 

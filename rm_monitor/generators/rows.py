@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rm_monitor.errors import GenerationError
+from rm_monitor.generators.reasoning import opening, split
 from rm_monitor.prompts.rendering import prompt_ids
 from rm_monitor.types import Completion, Prompt, Sampling
 
@@ -15,11 +16,19 @@ __all__ = ["Row", "completion", "end_tokens", "rows_of"]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One answer to give: a prompt, the number of the sample, and the prompt's ids."""
+    """One answer to give.
+
+    Attributes:
+        prompt: What is asked.
+        sample: Number of the sample.
+        ids: The prompt's ids.
+        before: What the template puts before the answer, where reasoning may begin.
+    """
 
     prompt: Prompt
     sample: int
     ids: list[int]
+    before: str = ""
 
 
 def rows_of(prompts: Sequence[Prompt], sampling: Sampling, model: Any, tokenizer: Any) -> list[Row]:
@@ -28,9 +37,9 @@ def rows_of(prompts: Sequence[Prompt], sampling: Sampling, model: Any, tokenizer
         raise GenerationError("answering in this process needs the model and its tokenizer")
     encoder = bool(getattr(getattr(model, "config", None), "is_encoder_decoder", False))
     return [
-        Row(prompt=p, sample=k, ids=ids)
+        Row(prompt=p, sample=k, ids=ids, before=before)
         for p in prompts
-        for ids in [prompt_ids(p, tokenizer, closed=encoder)]
+        for ids, before in [(prompt_ids(p, tokenizer, closed=encoder), opening(p, tokenizer))]
         for k in range(sampling.samples_per_prompt)
     ]
 
@@ -39,12 +48,15 @@ def completion(
     row: Row, tokens: Sequence[int], tokenizer: Any, *, stopped: bool, entropy: float, mass: float
 ) -> Completion:
     """The answer as a value; ``tokens`` end with the end token if there is one."""
+    said = split(tokens, tokenizer, before=row.before)
     return Completion(
         prompt_id=row.prompt.id,
-        text=tokenizer.decode(tokens, skip_special_tokens=True),
+        text=said.answer,
         sample=row.sample,
         finish_reason="stop" if stopped else "length",
         n_tokens=len(tokens),
+        reasoning=said.reasoning,
+        reasoning_tokens=said.reasoning_tokens,
         entropy=entropy,
         top10_mass=mass,
         tokens=tuple(tokens),

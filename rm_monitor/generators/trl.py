@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from rm_monitor.errors import GenerationError
@@ -122,5 +123,5 @@ def _answer(row: Row, sample: int, tokens: Sequence[int], tokenizer: Any, ends: 
     stop = next((j for j, token in enumerate(tokens) if token in ends), None)
     tokens = tokens if stop is None else tokens[: stop + 1]
     nan = float("nan")
-    said = Row(prompt=row.prompt, sample=sample, ids=row.ids)
+    said = replace(row, sample=sample)
     return completion(said, tokens, tokenizer, stopped=stop is not None, entropy=nan, mass=nan)

@@ -32,7 +32,8 @@ def write_rows(folder: Path, name: str, table: Table) -> dict[str, Any]:
     lines = []
     for i, completions in enumerate(table.completions):
         for j, completion in enumerate(completions):
-            kept = asdict(replace(completion, text=completion.text[:LONGEST_TEXT], tokens=()))
+            texts = {name: getattr(completion, name)[:LONGEST_TEXT] for name in ("text", "reasoning")}
+            kept = asdict(replace(completion, **texts, tokens=()))
             del kept["tokens"]
             values = {name: float(x[i, j]) for name, x in table.values.items()}
             extra = {"characters": len(completion.text)} if len(completion.text) > LONGEST_TEXT else {}
@@ -74,6 +75,8 @@ def _completion(row: Mapping[str, Any]) -> Completion:
         sample=row["sample"],
         finish_reason=row["finish_reason"],
         n_tokens=row["n_tokens"],
+        reasoning=row.get("reasoning", ""),
+        reasoning_tokens=row.get("reasoning_tokens", -1),
         entropy=number(row["entropy"]),
         top10_mass=number(row["top10_mass"]),
         kl=number(row["kl"]) if "kl" in row else math.nan,

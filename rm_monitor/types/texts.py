@@ -112,10 +112,13 @@ class Completion:
 
     Attributes:
         prompt_id: The prompt it answers.
-        text: The answer without the policy's control tokens.
+        text: The answer, without the policy's control tokens and without its reasoning.
         sample: 0-based number of the sample among the answers to this prompt.
         finish_reason: ``stop`` the model ended it, ``length`` it was cut off, ``unknown``.
-        n_tokens: Tokens generated, the end token included; -1 unknown.
+        n_tokens: Tokens generated, reasoning and the end token included; -1 unknown.
+        reasoning: What the model said before the answer, without what delimits it.
+        reasoning_tokens: Tokens of the reasoning, what delimits it included; -1 unknown, or a model that is
+            not known to reason.
         entropy: Mean over generated positions of the entropy of the ten likeliest next tokens,
             renormalised, in bits; nan unknown (arXiv 2410.11677, section 4).
         top10_mass: Mean over generated positions of the probability of the ten likeliest tokens, in
@@ -130,6 +133,8 @@ class Completion:
     sample: int = 0
     finish_reason: FinishReason = "unknown"
     n_tokens: int = -1
+    reasoning: str = ""
+    reasoning_tokens: int = -1
     entropy: float = math.nan
     top10_mass: float = math.nan
     kl: float = math.nan

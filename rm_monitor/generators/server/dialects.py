@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from rm_monitor.errors import GenerationError
+from rm_monitor.generators.reasoning import split
+from rm_monitor.text.reasoning import cut
 from rm_monitor.types import Completion, FinishReason, Prompt, Sampling
 
 __all__ = ["NEUTRAL", "Served", "fields", "read", "seed_of", "served"]
@@ -86,8 +88,15 @@ def seed_of(seed: int, prompt_id: str, sample: int) -> int:
     return int.from_bytes(hashlib.blake2b(text, digest_size=4).digest(), "big") >> 1
 
 
-def read(reply: Any, prompt: Prompt, sample: int) -> Completion:
-    """The completion in a reply of ``/v1/completions`` or ``/v1/chat/completions``.
+def read(reply: Any, prompt: Prompt, sample: int, *, tokenizer: Any = None, before: str = "") -> Completion:
+    """The completion in a reply of ``/v1/completions`` or ``/v1/chat/completions``, its reasoning apart.
+
+    Args:
+        reply: The reply.
+        prompt: What was asked.
+        sample: Number of the sample.
+        tokenizer: The policy's, where it rendered the prompt and the reply's text has its control tokens.
+        before: What the template put before the answer, where reasoning may begin.
 
     Raises:
         GenerationError: If there is no text in it.
@@ -101,16 +110,26 @@ def read(reply: Any, prompt: Prompt, sample: int) -> Completion:
     thought = (
         message.get("reasoning_content") or message.get("reasoning") if isinstance(message, Mapping) else None
     )
-    if isinstance(thought, str):  # the server took the reasoning out; in this process it would be in the text
-        text = f"<think>{thought}</think>{text or ''}"
+    if text is None and isinstance(thought, str):
+        text = ""  # cut off while it was thinking, and the server has taken that out
     if not isinstance(text, str):
         raise GenerationError(f"the reply to prompt {prompt.id!r} holds no text")
+    count = -1
+    if isinstance(thought, str):
+        answer, thought = text, thought.strip()
+    elif tokenizer is None:
+        answer, thought = cut(text)
+    else:
+        ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+        answer, thought, count = split(ids, tokenizer, before=before)
     ends: dict[Any, FinishReason] = {"stop": "stop", "length": "length"}
     usage = reply.get("usage")
     tokens = usage.get("completion_tokens") if isinstance(usage, Mapping) else None
     return Completion(
         prompt_id=prompt.id,
-        text=text,
+        text=answer,
+        reasoning=thought,
+        reasoning_tokens=count,
         sample=sample,
         finish_reason=ends.get(choice.get("finish_reason"), "unknown"),
         n_tokens=tokens if isinstance(tokens, int) and tokens >= 0 else -1,

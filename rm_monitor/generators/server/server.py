@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from rm_monitor.errors import GenerationError
+from rm_monitor.generators.reasoning import delimiters, opening
 from rm_monitor.generators.server import dialects
 from rm_monitor.generators.server.weights import Weights, in_words, unavailable, written
 from rm_monitor.http import BadReply, Client, Clock, HTTPFailure, Limits, in_order
@@ -147,7 +148,8 @@ class ServerGenerator:
         except HTTPFailure as problem:
             raise unavailable(problem) from None
         return [
-            dialects.read(reply, row.prompt, row.sample) for reply, row in zip(replies, rows, strict=True)
+            dialects.read(reply, row.prompt, row.sample, **self._before(row.prompt, tokenizer, served.owner))
+            for reply, row in zip(replies, rows, strict=True)
         ]
 
     # ------------------------------------------------------------------ weights
@@ -196,8 +198,7 @@ class ServerGenerator:
     def _bodies(
         self, rows: Sequence[_Row], sampling: Sampling, seed: int, tokenizer: Any, owner: str, name: str
     ) -> list[tuple[str, dict[str, Any]]]:
-        takes_ids = tokenizer is not None and owner in dialects.NEUTRAL
-        here = self.render == "client" or (self.render == "auto" and takes_ids)
+        here = self._renders(tokenizer, owner)
         if here and tokenizer is None:
             raise GenerationError("render='client' needs the policy's tokenizer: pass tokenizer=")
         common = {"model": name, **dialects.fields(sampling, owner)}
@@ -210,10 +211,29 @@ class ServerGenerator:
             made.append((path, {k: v for k, v in body.items() if v is not None}))
         return made
 
+    def _renders(self, tokenizer: Any, owner: str) -> bool:
+        takes_ids = tokenizer is not None and owner in dialects.NEUTRAL
+        return self.render == "client" or (self.render == "auto" and takes_ids)
+
+    def _before(self, prompt: Prompt, tokenizer: Any, owner: str) -> dict[str, Any]:
+        """What is known, where the prompt was rendered here, of how its answer begins."""
+        if not self._renders(tokenizer, owner):
+            return {}
+        return {"tokenizer": tokenizer, "before": opening(prompt, tokenizer)}
+
     def _input(self, prompt: Prompt, tokenizer: Any) -> tuple[str, dict[str, Any]]:
         """Where a prompt is sent, and as what: our tokens, raw text, or turns for the server's template."""
         if tokenizer is not None:
-            return "/v1/completions", {"prompt": prompt_ids(prompt, tokenizer)}
+            body: dict[str, Any] = {"prompt": prompt_ids(prompt, tokenizer)}
+            if any(delimiters(tokenizer)):  # they are control tokens in many models, and cut from text first
+                body["skip_special_tokens"] = False
+            return "/v1/completions", body
         if prompt.raw:
             return "/v1/completions", {"prompt": prompt.text}
-        return "/v1/chat/completions", {"messages": list(prompt.messages)}
+        beside = {
+            "tools": list(prompt.tools),
+            "documents": list(prompt.documents),
+            "chat_template_kwargs": dict(prompt.template_kwargs),
+        }
+        given = {name: value for name, value in beside.items() if value}
+        return "/v1/chat/completions", {"messages": list(prompt.messages), **given}

@@ -6,30 +6,30 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from rm_monitor.text.reasoning import cut
+
 __all__ = ["ControlTokens", "strip_think"]
 
 _BREAK = "\u200b"  # a zero-width space: invisible to a reader, and it keeps a token's name from being one
 
 
 def strip_think(text: str) -> str:
-    """The answer without its reasoning.
+    """The answer without its reasoning, in a text of which nothing but the text is known.
 
-    What stands before the last ``</think>`` is reasoning (a template may have opened the block in the
-    prompt), and so is all that follows a ``<think>`` that never ends: an answer cut off while thinking is
-    empty.
+    The policy's own answers come without (`Completion.reasoning`); references, recorded answers and other
+    people's may have it still. Reasoning is what stands before the answer between delimiters
+    (`rm_monitor.text.reasoning.PAIRS`, or channels other than ``final``), also where a template had opened
+    it; an answer cut off inside is empty. A delimiter in the middle of a sentence is a mention.
 
     Example:
         >>> strip_think("<think>Four? Yes.</think> Four.")
         'Four.'
         >>> strip_think("<think>Let me see")
         ''
-        >>> strip_think("Four.")
-        'Four.'
+        >>> strip_think("It closes with `</think>`. Four.")
+        'It closes with `</think>`. Four.'
     """
-    if "</think>" not in text and "<think>" not in text:
-        return text
-    after = text.rpartition("</think>")[2]
-    return after.partition("<think>")[0].strip()
+    return cut(text)[0]
 
 
 class ControlTokens:
