@@ -111,7 +111,7 @@ class _Chooser(LogitsProcessor):  # type: ignore[misc]  # transformers is untype
         self.mass: list[Tensor] = []
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        positions = torch.full_like(self.keys, self.position)
+        positions = torch.full((len(self.keys),), self.position, device=self.keys.device)
         chosen = choose(
             scores, self.keys, positions, temperature=self.sampling.temperature, top_p=self.sampling.top_p
         )

@@ -16,6 +16,7 @@ from rm_monitor.types import ReferenceSet, Sampling
 
 __all__ = ["Conditions"]
 
+NOISE = 2  # raised when the private noise of sampling changes: equal weights then give other answers
 _PACKAGES = ("rm_monitor", "torch", "transformers", "accelerate", "wandb", "numpy")
 
 
@@ -70,7 +71,7 @@ class Conditions:
             "prompts": self.prompts.fingerprint,
             "references": {r.name: _fingerprint(r) for r in self.references},
             "scorers": dict(self.scorers),
-            "sampling": asdict(self.sampling),
+            "sampling": {**asdict(self.sampling), "noise": NOISE},
             "seed": self.seed,
             "metric": self.metric,
             "format": self.prompt_format.as_dict(),

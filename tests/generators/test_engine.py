@@ -9,7 +9,7 @@ from transformers import GenerationConfig
 
 from rm_monitor import RewardMonitor
 from rm_monitor.generators import load_generator
-from rm_monitor.generators.engine import EngineGenerator
+from rm_monitor.generators.engine import EngineGenerator, paged
 from rm_monitor.generators.hf import HFGenerator
 from rm_monitor.types import Prompt, Sampling
 
@@ -109,6 +109,12 @@ def model(request):
     return make(FAMILIES[request.param])
 
 
+@pytest.fixture(params=[None, 8], ids=["groups", "pages"])
+def pages(request):
+    """Where keys and values lie: in groups, as on a CPU, or in pages, as on a GPU."""
+    return request.param
+
+
 def numbers(n=7, head=(5, 6, 7, 8, 9)):
     """Prompts of very unequal lengths that begin alike."""
     generator = torch.Generator().manual_seed(1)
@@ -136,8 +142,8 @@ def assert_served(engine):
     assert engine.facts is not None, "the engine handed this model over"
 
 
-def test_greedy_rows_are_those_of_generate_on_each_prompt_alone(model):
-    engine = EngineGenerator()
+def test_greedy_rows_are_those_of_generate_on_each_prompt_alone(model, pages):
+    engine = EngineGenerator(pages=pages)
     found = answers(engine, model, GREEDY)
     assert_served(engine)
     plain = GenerationConfig(do_sample=False, max_new_tokens=14, eos_token_id=END, pad_token_id=PAD)
@@ -150,9 +156,9 @@ def test_greedy_rows_are_those_of_generate_on_each_prompt_alone(model):
 
 
 @pytest.mark.parametrize("sampling", [DRAWN, FOUR], ids=["one sample", "four samples"])
-def test_drawn_rows_are_those_of_generate_with_the_same_noise(model, sampling):
+def test_drawn_rows_are_those_of_generate_with_the_same_noise(model, sampling, pages):
     expected = answers(HFGenerator(), model, sampling)
-    engine = EngineGenerator()
+    engine = EngineGenerator(pages=pages)
     found = answers(engine, model, sampling)
     assert_served(engine)
     assert said(found) == said(expected)
@@ -162,13 +168,14 @@ def test_drawn_rows_are_those_of_generate_with_the_same_noise(model, sampling):
 
 
 @pytest.mark.parametrize("sampling", [BRIEF_GREEDY, BRIEF_FOUR], ids=["greedy", "four samples"])
-def test_no_width_and_no_order_changes_a_token(model, sampling):
+def test_no_width_and_no_order_changes_a_token(sampling, pages):
     """From one row at a time to all, lengths unknown and known."""
+    model = make(FAMILIES["Llama"])
     prompts = numbers(5 if sampling.samples_per_prompt == 1 else 3)
     expected = {(c.prompt_id, c.sample): c.text for c in answers(HFGenerator(), model, sampling, prompts)}
     steps = []
     for memory in (1, 18_000, None):
-        engine = EngineGenerator(memory=memory)
+        engine = EngineGenerator(memory=memory, pages=pages)
         for asked in (prompts[::-1], prompts[2:] + prompts[:2]):
             found = answers(engine, model, sampling, asked)
             assert_served(engine)
@@ -178,7 +185,8 @@ def test_no_width_and_no_order_changes_a_token(model, sampling):
     assert steps[0] > steps[2] > steps[4]  # fewer rows at once take more steps
 
 
-def test_prompts_longer_than_a_chunk_and_answers_longer_than_the_headroom_are_right():
+def test_prompts_longer_than_a_chunk_and_answers_longer_than_the_headroom_are_right(pages, monkeypatch):
+    monkeypatch.setattr(paged, "CHUNK", 512)
     model = make(lambda: hf.LlamaForCausalLM(hf.LlamaConfig(**{**GROUPED, "max_position_embeddings": 2048})))
     generator = torch.Generator().manual_seed(2)
     prompts = [
@@ -197,7 +205,7 @@ def test_prompts_longer_than_a_chunk_and_answers_longer_than_the_headroom_are_ri
         for size in (700, 3, 520)
     ]
     sampling = Sampling(temperature=0.7, max_new_tokens=90)
-    engine = EngineGenerator()
+    engine = EngineGenerator(pages=pages)
     assert said(answers(engine, model, sampling, prompts)) == said(
         answers(HFGenerator(), model, sampling, prompts)
     )
@@ -285,10 +293,10 @@ class Breaks(hf.LlamaForCausalLM):
         )  # fmt: skip
 
 
-def test_a_failure_inside_leaves_the_model_as_it_was():
+def test_a_failure_inside_leaves_the_model_as_it_was(pages):
     model = make(lambda: Breaks(hf.LlamaConfig(**GROUPED)))
     model.calls = None
-    engine = EngineGenerator()
+    engine = EngineGenerator(pages=pages)
     expected = said(answers(engine, model, DRAWN))
     before = {name: dict(vars(module)) for name, module in model.named_modules()}
     weights = {name: p.clone() for name, p in model.named_parameters()}
@@ -304,7 +312,7 @@ def test_a_failure_inside_leaves_the_model_as_it_was():
     assert said(answers(engine, model, DRAWN)) == expected
 
 
-def test_adapters_are_part_of_what_answers():
+def test_adapters_are_part_of_what_answers(pages):
     peft = pytest.importorskip("peft")
     base = make(FAMILIES["Llama"])
     plain = said(answers(HFGenerator(), base, DRAWN))
@@ -313,7 +321,7 @@ def test_adapters_are_part_of_what_answers():
         if "lora_B" in name:
             p.data.normal_(std=0.5, generator=torch.Generator().manual_seed(0))
     model.eval()
-    engine = EngineGenerator()
+    engine = EngineGenerator(pages=pages)
     found = said(answers(engine, model, DRAWN))
     assert_served(engine)
     assert found == said(answers(HFGenerator(), model, DRAWN)) != plain
@@ -326,9 +334,10 @@ def test_what_a_call_cost_is_measured():
     assert engine.measured["row_steps_per_token"] < 1.2
 
 
-def test_impossible_settings_are_refused():
-    with pytest.raises(ValueError, match="`memory` must be at least"):
-        EngineGenerator(memory=0)
+@pytest.mark.parametrize("argument", ["memory", "pages"])
+def test_impossible_settings_are_refused(argument):
+    with pytest.raises(ValueError, match=f"`{argument}` must be at least"):
+        EngineGenerator(**{argument: 0})
 
 
 def test_a_point_carries_what_answering_cost(tiny_policy, tiny_tokenizer, tmp_path):

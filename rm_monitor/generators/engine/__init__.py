@@ -2,8 +2,9 @@
 
 The picture, left to right::
 
-    rows -> schedule (longest first, what fits) -> prefill (packed, shared beginnings) -> decode (steps)
-            layout and arena (keys and values, in groups)  <- attention (inside the model's forward)
+    rows -> schedule (longest first, what fits) -> prefill (packed, shared beginnings) -> decode (the loop)
+            attention (inside the model's forward) -> choosing (logits -> tokens, one copy to the host)
+    grouped (a CPU): layout and arena     paged (a GPU): pages, varlen, recording
             scope and check (who is served at all)
 """
 

@@ -12,17 +12,22 @@ from typing import Any
 import numpy as np
 import torch
 
-from rm_monitor.errors import is_out_of_memory
-from rm_monitor.generators.engine.attention import attending
+from rm_monitor.generators.engine.attention import Forward, attending
 from rm_monitor.generators.engine.check import TRIAL, disagreement, two_prompts
-from rm_monitor.generators.engine.decode import Decoder, Facts
-from rm_monitor.generators.engine.schedule import Answer, Job
+from rm_monitor.generators.engine.choosing import Chooser
+from rm_monitor.generators.engine.decode import Decoder
+from rm_monitor.generators.engine.facts import Facts
+from rm_monitor.generators.engine.grouped import Grouped
+from rm_monitor.generators.engine.paged import Paged
+from rm_monitor.generators.engine.rows import Flight, Table
+from rm_monitor.generators.engine.schedule import Answer, Job, Queue
 from rm_monitor.generators.engine.scope import OutOfScope, base_of, why_not, wrappings
+from rm_monitor.generators.engine.varlen import Varlen, kernel_of, reference
 from rm_monitor.generators.hf import HFGenerator
 from rm_monitor.generators.noise import row_keys
 from rm_monitor.generators.rows import Row, completion, end_tokens, rows_of
 from rm_monitor.packed.linears import packed_linears
-from rm_monitor.packed.memory import free_memory
+from rm_monitor.packed.memory import free_memory, give_back
 from rm_monitor.packed.precision import one_precision
 from rm_monitor.training.unwrap import unwrap
 from rm_monitor.types import Completion, Progress, Prompt, Sampling
@@ -31,15 +36,20 @@ __all__ = ["EngineGenerator"]
 
 log = logging.getLogger("rm_monitor")
 
+PAGE = 256  # slots: what torch's kernel takes
+
 
 class EngineGenerator:
     """The same tokens as `HFGenerator`, sooner; models it does not serve go there.
 
-    Rows decode together up to a memory budget, keys and values lie in groups of like length, and prompts are
-    packed. Before the first answers of a model two prompts are compared with ``model.generate``.
+    Rows decode together up to a memory budget, keys and values lie in groups of like length or, where the
+    device has attention for it, in pages, and prompts are packed. Before the first answers of a model two
+    prompts are compared with ``model.generate``.
 
     Args:
         memory: Bytes for keys and values; None: a quarter of what is free.
+        pages: Slots of a page of keys and values; None: pages where the device has a kernel for them. Where
+            it has none they are attended to in plain torch, which is slow and says the same.
         packing: On a CPU, linear layers run from packed copies of their weights where a quarter of the
             free memory holds them.
 
@@ -50,10 +60,13 @@ class EngineGenerator:
 
     repeats = True  # the same weights, prompts and seed: the same answers
 
-    def __init__(self, *, memory: int | None = None, packing: bool = True) -> None:
+    def __init__(self, *, memory: int | None = None, pages: int | None = None, packing: bool = True) -> None:
         if memory is not None and memory < 1:
             raise ValueError(f"`memory` must be at least 1 byte, got {memory}")
+        if pages is not None and pages < 1:
+            raise ValueError(f"`pages` must be at least 1 slot, got {pages}")
         self.memory = memory
+        self.pages = pages
         self.packing = packing
         self.measured: Mapping[str, float] = {}
         self.facts: Facts | None = None
@@ -62,7 +75,7 @@ class EngineGenerator:
         self._checked: weakref.ref[Any] | None = None
         self._wrappings: frozenset[tuple[str, str, str]] = frozenset()
         self._reason = ""
-        self._shrunk = 1
+        self._most = 1 << 62  # slots that memory turned out to have
 
     def generate(
         self,
@@ -110,14 +123,14 @@ class EngineGenerator:
             Job(
                 ids=np.array(row.ids, dtype=np.int64),
                 prompt=number[row.prompt.id],
-                key=key,
+                key=(key[0], key[1]),
                 expected=float(self._length.get(name, math.nan)),
             )
             for row, key, name in zip(rows, keys, names, strict=True)
         ]
         answers, facts = self._run(inner, jobs, sampling, ends, progress, mixed)
         self._length |= {name: len(answer.tokens) for name, answer in zip(names, answers, strict=True)}
-        self.facts, self.measured = facts, _measured(facts, time.monotonic() - began)
+        self.facts, self.measured = facts, facts.measured(time.monotonic() - began)
         return [
             completion(
                 row,
@@ -139,31 +152,46 @@ class EngineGenerator:
         progress: Progress | None,
         mixed: torch.dtype | None,
     ) -> tuple[list[Answer], Facts]:
-        device = _device(model)
-        slot, row = _bytes(model.config, (mixed or model.dtype).itemsize)
-        while True:
-            memory = self.memory if self.memory is not None else free_memory(device)
-            room = max(1, memory // self._shrunk // slot)
-            decoder = Decoder(
-                model,
-                jobs,
-                sampling,
-                ends,
-                room=room,
-                overhead=row // slot,
-                progress=progress,
-            )
-            try:
-                limit = self._packing_limit(device)
-                with torch.no_grad(), attending(model), packed_linears(model, limit, mixed):
-                    return decoder.run(), decoder.facts
-            except (RuntimeError, MemoryError) as problem:
-                if not is_out_of_memory(problem) or room <= decoder.queue.need(0):
-                    raise
-                self._shrunk *= 2  # remembered: the next evaluation starts narrower
+        device, dtype = _device(model), mixed or model.dtype
+        slot, row = _bytes(model.config, dtype.itemsize, sampling)
+        page, attention = self._paging(model, dtype)
+        budget = self.memory if self.memory is not None else free_memory(device)
+        facts, table = Facts(), Table(jobs, sampling.max_new_tokens)
+        forward, chooser = (
+            Forward(model, facts),
+            Chooser(sampling, few=device.type == "cpu" and attention is None),
+        )
+        queue = Queue(jobs, sampling.max_new_tokens, row // slot, page)
 
-    def _packing_limit(self, device: torch.device) -> int:
-        return free_memory(device) if self.packing else 0
+        def take_off(room: int) -> Flight:
+            if attention is None:
+                return Grouped(table, forward, chooser, device)
+            slots = room - room * queue.overhead // int(queue.needs.max())
+            return Paged(table, forward, chooser, device, attention=attention, room=slots, page=page)
+
+        decoder = Decoder(
+            table,
+            queue,
+            ends,
+            room=max(1, min(budget // slot, self._most)),
+            take_off=take_off,
+            give_back=lambda: give_back(device),
+            facts=facts,
+            progress=progress,
+        )
+        limit = free_memory(device) if self.packing else 0
+        with torch.no_grad(), attending(model), packed_linears(model, limit, mixed):
+            answers = decoder.run()
+        if facts.narrowed:
+            self._most = decoder.room  # the next evaluation starts narrower
+        return answers, facts
+
+    def _paging(self, model: Any, dtype: torch.dtype) -> tuple[int, Varlen | None]:
+        """Slots of a page, and the attention over pages; None: keys and values lie in groups."""
+        attention = kernel_of(_device(model), dtype, _width(model.config))
+        if self.pages is not None:
+            return self.pages, attention or reference
+        return (PAGE, attention) if attention is not None else (1, None)
 
     # ------------------------------------------------------------------ is this a model for us?
 
@@ -187,7 +215,9 @@ class EngineGenerator:
         _, pad = end_tokens(inner, tokenizer)
 
         def answer(prompts: Sequence[Sequence[int]]) -> list[Answer]:
-            jobs = [Job(ids=np.array(ids, dtype=np.int64), prompt=i, key=0) for i, ids in enumerate(prompts)]
+            jobs = [
+                Job(ids=np.array(ids, dtype=np.int64), prompt=i, key=(0, 0)) for i, ids in enumerate(prompts)
+            ]
             return self._run(inner, jobs, TRIAL, [], None, mixed)[0]
 
         try:
@@ -203,23 +233,19 @@ class EngineGenerator:
         self._reason = reason
 
 
-def _bytes(config: Any, itemsize: int) -> tuple[int, int]:
-    """Bytes of one slot in all layers, and of one row's logits."""
+def _bytes(config: Any, itemsize: int, sampling: Sampling) -> tuple[int, int]:
+    """Bytes of one slot in all layers, and of what one row's logits become while its token is chosen."""
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    slot = 2 * config.num_hidden_layers * heads * width * itemsize
-    return slot, 12 * config.vocab_size
+    slot = 2 * config.num_hidden_layers * heads * _width(config) * itemsize
+    whole = sampling.temperature > 0 and sampling.top_p >= 1  # noise for every word
+    return slot, (36 if whole else 12) * config.vocab_size
+
+
+def _width(config: Any) -> int:
+    """Of a head."""
+    return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
 
 
 def _device(model: Any) -> torch.device:
     device: torch.device = next(model.parameters()).device
     return device
-
-
-def _measured(facts: Facts, seconds: float) -> dict[str, float]:
-    return {
-        "tokens_per_second": facts.tokens / max(seconds, 1e-9),
-        "decode_steps": float(facts.steps),
-        "row_steps_per_token": facts.row_steps / max(facts.tokens, 1),
-        "prompt_tokens": float(facts.prefilled),
-    }

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from rm_monitor.generators.engine.arena import Arena, Group, partition
-from rm_monitor.generators.engine.attention import Piece, Rows
 
 __all__ = ["Layout"]
 
@@ -28,6 +26,7 @@ class Layout:
     Attributes:
         length: ``(n,)`` tokens of each row whose keys and values are there.
         base: ``(n,)`` first slot of each row.
+        groups: Rows that are read together.
     """
 
     def __init__(self, most: IntArray, prefix: int) -> None:
@@ -37,13 +36,13 @@ class Layout:
         self.most = most
         self.length = np.zeros(len(most), dtype=np.int64)
         self.base = np.zeros(len(most), dtype=np.int64)
-        self._groups: list[Group] = []
+        self.groups: list[Group] = []
         self._formed = 0  # rows in flight when the groups were formed
 
     @property
     def rows(self) -> IntArray:
         """Rows in flight, in the order in which their tokens are packed."""
-        return np.array([i for group in self._groups for i in group.rows], dtype=np.int64)
+        return np.array([i for group in self.groups for i in group.rows], dtype=np.int64)
 
     def form(self, new: Sequence[int] = (), sizes: Sequence[int] = ()) -> None:
         """Form the groups anew, with room to grow; ``new`` rows of prompts of ``sizes`` join.
@@ -58,7 +57,7 @@ class Layout:
         before[list(new)] = 1
         self.length[list(new)] = self.prefix
         source = [np.arange(1 + self.prefix)]
-        offset, begin, self._groups = 1 + self.prefix, 0, []
+        offset, begin, self.groups = 1 + self.prefix, 0, []
         for end in partition(size[order]):
             mine = rows[order[begin:end]]
             capacity = min(int(size[order[end - 1]]) + HEADROOM, int(self.most[mine].max()))
@@ -68,7 +67,7 @@ class Layout:
                 held[j, : self.length[i]] = before[i] + np.arange(self.length[i])
                 self.base[i] = group.base(j)
             source.append(held.ravel())
-            self._groups.append(group)
+            self.groups.append(group)
             offset += held.size
             begin = end
         self.arena.relayout(np.concatenate(source))
@@ -76,11 +75,11 @@ class Layout:
 
     def fits(self) -> bool:
         """Whether one more token of each row in flight has its slot."""
-        return all(self.length[group.rows].max() < group.capacity for group in self._groups)
+        return all(self.length[group.rows].max() < group.capacity for group in self.groups)
 
     def remove(self, row: int) -> None:
         """A row is done. The last row of its group moves into its place: no step carries dead rows."""
-        group = next(g for g in self._groups if row in g.rows)
+        group = next(g for g in self.groups if row in g.rows)
         j = group.rows.index(row)
         last = group.rows.pop()
         if last != row:
@@ -88,22 +87,9 @@ class Layout:
             self.arena.move(int(self.base[last]), group.base(j), group.capacity)
             self.base[last] = group.base(j)
         if not group.rows:
-            self._groups.remove(group)
+            self.groups.remove(group)
 
     def tidy(self) -> None:
         """Few rows left in several groups are read faster together."""
-        if len(self._groups) > 1 and len(self.rows) <= self._formed // 2:
+        if len(self.groups) > 1 and len(self.rows) <= self._formed // 2:
             self.form()
-
-    def parts(self, dtype: torch.dtype, device: torch.device) -> list[tuple[int, Piece | Rows]]:
-        """What a step attends to."""
-        parts: list[tuple[int, Piece | Rows]] = []
-        for group in self._groups:
-            seen = self.length[group.rows]
-            columns = int(seen.max()) + 1
-            bias = torch.zeros(len(seen), 1, 1, columns, dtype=dtype)
-            unseen = torch.from_numpy(np.arange(columns) > seen[:, None])
-            bias.masked_fill_(unseen[:, None, None], -torch.inf)
-            part = Rows(len(seen), group.offset, group.capacity, columns, bias.to(device))
-            parts.append((len(seen), part))
-        return parts

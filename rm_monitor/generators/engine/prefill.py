@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Chunk", "chunks"]
+from rm_monitor.generators.engine.schedule import Job
+
+__all__ = ["SIZE", "Chunk", "chunks", "families_of"]
 
 IntArray = NDArray[np.int64]
 
@@ -43,6 +45,26 @@ class Chunk:
             if row in self.finished
         ]
         return np.array(last, dtype=np.int64)
+
+    def answered(
+        self, jobs: Sequence[Job], families: Mapping[int, Sequence[int]]
+    ) -> tuple[list[int], list[int]]:
+        """Rows whose answers begin after it, and which of `ends` each of them begins after."""
+        rows: list[int] = []
+        which: list[int] = []
+        for number, leader in enumerate(self.finished):
+            family = families[jobs[leader].prompt]
+            rows += family
+            which += [number] * len(family)
+        return rows, which
+
+
+def families_of(jobs: Sequence[Job], rows: Sequence[int]) -> dict[int, list[int]]:
+    """Rows by the number of their prompt: a prompt is run once for all its samples."""
+    families: dict[int, list[int]] = {}
+    for i in rows:
+        families.setdefault(jobs[i].prompt, []).append(i)
+    return families
 
 
 def chunks(prompts: Mapping[int, IntArray], done: int, size: int = SIZE) -> Iterator[Chunk]:

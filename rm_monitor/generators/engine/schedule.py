@@ -22,13 +22,13 @@ class Job:
     Attributes:
         ids: Its prompt.
         prompt: Number of the prompt: rows of one prompt share its prefill.
-        key: Of its noise.
+        key: Of its noise, two numbers of 32 bits.
         expected: Tokens that its answer had at the last evaluation; nan unknown.
     """
 
     ids: IntArray
     prompt: int
-    key: int
+    key: tuple[int, int]
     expected: float = float("nan")
 
 
@@ -50,11 +50,17 @@ class Queue:
         jobs: All rows.
         max_new_tokens: Longest answer.
         overhead: Slots' worth of memory that a row needs besides its own.
+        page: Slots that memory is handed out in.
+
+    Attributes:
+        needs: ``(n,)`` slots that each row may come to need.
     """
 
     jobs: Sequence[Job]
     max_new_tokens: int
     overhead: int = 0
+    page: int = 1
+    needs: IntArray = field(init=False)
     _waiting: list[int] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -67,31 +73,33 @@ class Queue:
             key=lambda i: (-longest[self.jobs[i].prompt], -len(self.jobs[i].ids), self.jobs[i].prompt, i),
         )
         self._waiting = order
+        slots = np.array([len(job.ids) + self.max_new_tokens for job in self.jobs], dtype=np.int64)
+        self.needs = -(-slots // self.page) * self.page + self.overhead
 
     def __len__(self) -> int:
         return len(self._waiting)
-
-    def need(self, row: int) -> int:
-        """Slots that a row may come to need."""
-        return len(self.jobs[row].ids) + self.max_new_tokens + self.overhead
 
     def take(self, slots: int, *, at_least: int = 0) -> list[int]:
         """The next rows that fit into ``slots``, and ``at_least`` so many whether or not they fit."""
         fit = 0
         for row in self._waiting:
-            slots -= self.need(row)
+            slots -= int(self.needs[row])
             if slots < 0 and fit >= at_least:
                 break
             fit += 1
         taken, self._waiting = self._waiting[:fit], self._waiting[fit:]
         return taken
 
+    def put_back(self, rows: Sequence[int]) -> None:
+        """These come again, first."""
+        self._waiting = [*rows, *self._waiting]
+
 
 def shared_prefix(jobs: Sequence[Job]) -> int:
     """Tokens with which all prompts begin (a chat template's head), short of the shortest prompt; 0: too few.
 
     Example:
-        >>> jobs = [Job(ids=np.array([1, 2, 3, 4, 5, i]), prompt=i, key=0) for i in (7, 8)]
+        >>> jobs = [Job(ids=np.array([1, 2, 3, 4, 5, i]), prompt=i, key=(0, 0)) for i in (7, 8)]
         >>> shared_prefix(jobs)
         5
     """
