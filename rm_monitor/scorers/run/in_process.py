@@ -243,7 +243,7 @@ class InProcessScorer:
 
         def spread(values: torch.Tensor) -> FloatArray:
             column = np.full(len(rendered), np.nan)
-            column[scored] = values.detach().float().cpu().numpy()[place[scored]]  # no device need have 64 bits
+            column[scored] = values.detach().float().cpu().numpy()[place[scored]]
             return column
 
         reward = spread(said.reward)
