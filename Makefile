@@ -7,7 +7,7 @@ export HF_HUB_OFFLINE := 1
 export WANDB_MODE := offline
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test lint faults clean
+.PHONY: demo test lint faults hosts clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -30,5 +30,8 @@ faults: $(VENV)/.installed
 	$(BIN)/python -m tests.faults
 	$(BIN)/python -m tests.http_faults
 
+hosts: $(VENV)/.installed      # real hosts, each in an environment of its own: minutes, gigabytes
+	$(BIN)/python integrations/hosts.py $(HOSTS)
+
 clean:
-	rm -rf $(VENV) demo build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .hosts demo build dist .mypy_cache .ruff_cache .pytest_cache

@@ -193,7 +193,7 @@ def _has(name):
 
 def test_settings_of_the_callback_stand_beside_those_of_the_monitor(tmp_path):
     config, options = read({"reward_model": "rm", "prompts": "p", "every": 5, "select_best": False})
-    assert (config.every, options) == (5, {"select_best": False})
+    assert (config.prompts, options) == ("p", {"select_best": False})
     with pytest.raises(ValueError, match="stop_on_degradaton"):
         read({"reward_model": "rm", "prompts": "p", "stop_on_degradaton": True})
     (tmp_path / "list.yaml").write_text("- a")

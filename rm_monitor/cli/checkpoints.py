@@ -17,7 +17,18 @@ if TYPE_CHECKING:
     from rm_monitor.sweep.discover import Source
     from rm_monitor.sweep.run import Swept
 
-__all__ = ["Base", "Folder", "Inside", "Pattern", "Settings", "Tokenizer", "exit_code", "source_of"]
+__all__ = [
+    "Base",
+    "Folder",
+    "Inside",
+    "LayoutName",
+    "ModelConfig",
+    "Pattern",
+    "Settings",
+    "Tokenizer",
+    "exit_code",
+    "source_of",
+]
 
 Folder = Annotated[Path, typer.Argument(help="Folder of checkpoints.")]
 Settings = Annotated[Path, typer.Option(help="YAML file with the settings of RewardMonitor.")]
@@ -31,15 +42,40 @@ Pattern = Annotated[
 Inside = Annotated[
     str, typer.Option(help="Folder inside each checkpoint that holds the weights: actor/huggingface, say.")
 ]
+LayoutName = Annotated[
+    str | None,
+    typer.Option(
+        "--layout",
+        help="The trainer that wrote them: verl, openrlhf, torchtune ... By default found by looking.",
+    ),
+]
+ModelConfig = Annotated[
+    str | None,
+    typer.Option(help="What model checkpoints without config.json are of; by default the base."),
+]
 
 
 def source_of(
-    folder: Path, base: str | None, tokenizer: str | None, pattern: str | None, inside: str
+    folder: Path,
+    base: str | None,
+    tokenizer: str | None,
+    pattern: str | None,
+    inside: str,
+    layout: str | None = None,
+    model_config: str | None = None,
 ) -> Source:
     """Where the checkpoints lie."""
-    from rm_monitor.sweep.discover import PATTERN, Source  # noqa: PLC0415
+    from rm_monitor.sweep.discover import Source  # noqa: PLC0415
 
-    return Source(folder=folder, base=base, tokenizer=tokenizer, pattern=pattern or PATTERN, inside=inside)
+    return Source(
+        folder=folder,
+        base=base,
+        tokenizer=tokenizer,
+        pattern=pattern,
+        inside=inside,
+        layout=layout,
+        model_config=model_config,
+    )
 
 
 def exit_code(
@@ -55,6 +91,7 @@ def exit_code(
         "known": swept.known,
         "left_out": swept.left_out,
         "state": state,
+        "unanswered": _unanswered(monitor, swept),
     }
     found["best"] = None if chosen is None else chosen.step
     if confirmed is not None:
@@ -71,4 +108,13 @@ def exit_code(
         }
     if as_json:
         echo(dumps(found))
+    if found["unanswered"]:
+        echo("rm-monitor: checkpoints were found, and none could be judged", err=True)
+        return 2
     return 1 if state == "degraded" else 0
+
+
+def _unanswered(monitor: RewardMonitor, swept: Swept) -> bool:
+    """Whether checkpoints are there of which none has a number."""
+    found = {*swept.judged, *swept.known} - {0} | set(swept.left_out)  # 0 is the base
+    return bool(found) and not any(point.values for point in monitor.curve if point.step in found)

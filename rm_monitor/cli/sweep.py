@@ -12,6 +12,8 @@ from rm_monitor.cli.checkpoints import (
     Base,
     Folder,
     Inside,
+    LayoutName,
+    ModelConfig,
     Pattern,
     Settings,
     Tokenizer,
@@ -30,6 +32,8 @@ def sweep(
     tokenizer: Tokenizer = None,
     pattern: Pattern = None,
     inside: Inside = "",
+    layout: LayoutName = None,
+    model_config: ModelConfig = None,
     jobs: Annotated[int, typer.Option(help="Processes that measure side by side.")] = 1,
     ray: Annotated[
         str | None, typer.Option(help="Measure on a Ray cluster: its address, 'auto' or 'local'.")
@@ -48,7 +52,10 @@ def sweep(
 
     if (confirm is None) != (held_out is None):
         raise ValueError("--confirm says how many answer again, --held-out what they are asked: pass both")
-    source, settings = source_of(folder, base, tokenizer, pattern, inside), MonitorConfig.from_yaml(config)
+    source, settings = (
+        source_of(folder, base, tokenizer, pattern, inside, layout, model_config),
+        MonitorConfig.from_yaml(config),
+    )
     monitor, swept = sweep_folder(source, settings, jobs=jobs, ray=ray)
     found = None
     if confirm is not None and held_out is not None:

@@ -11,6 +11,8 @@ from rm_monitor.cli.checkpoints import (
     Base,
     Folder,
     Inside,
+    LayoutName,
+    ModelConfig,
     Pattern,
     Settings,
     Tokenizer,
@@ -29,6 +31,8 @@ def watch(
     tokenizer: Tokenizer = None,
     pattern: Pattern = None,
     inside: Inside = "",
+    layout: LayoutName = None,
+    model_config: ModelConfig = None,
     until: Annotated[int | None, typer.Option(help="End when this step is judged or passed.")] = None,
     pid: Annotated[int | None, typer.Option(help="End when this process has, everything judged.")] = None,
     idle: Annotated[float | None, typer.Option(help="End after so many minutes without a new one.")] = None,
@@ -45,7 +49,7 @@ def watch(
     from rm_monitor.sweep.watch import Ending, watch_in_own_run  # noqa: PLC0415
 
     ending = Ending(until=until, pid=pid, idle=None if idle is None else 60 * idle)
-    source = source_of(folder, base, tokenizer, pattern, inside)
+    source = source_of(folder, base, tokenizer, pattern, inside, layout, model_config)
     done = watch_in_own_run(
         source,
         MonitorConfig.from_yaml(config),

@@ -62,7 +62,7 @@ def sweep(
     config = config.model_copy(update={"output_dir": config.output_dir or str(source.folder)})
     found = source.discover()
     if not found and source.base is None:
-        raise ValueError(f"no checkpoints in {source.folder} whose name matches {source.pattern!r}")
+        raise ValueError(source.nothing())
     monitor = monitor or RewardMonitor.from_config(config)
     if (jobs > 1 or ray is not None) and hasattr(monitor.settings.generator, "load_checkpoint"):
         raise ValueError(

@@ -1,0 +1,84 @@
+"""Build an environment for each host and run its test there: `python integrations/hosts.py [NAME ...]`.
+
+An environment is pinned by `integrations/<host>/requirements.txt`, built once by uv into `.hosts/<host>`, and
+built again when that file changes. Packages that only serve GPUs, pictures or sound are left out
+(`overrides.txt`).
+"""
+
+import hashlib
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+HERE = ROOT / "integrations"
+PLACE = Path(os.environ.get("RM_MONITOR_HOSTS", ROOT / ".hosts"))
+QUICK = ("lightning", "accelerate", "ray", "trackers", "llama.cpp")  # what CI runs
+COMMON = ("pytest>=8", "datasets", "peft")
+
+
+def main(names: list[str]) -> int:
+    """Exit code: how many hosts failed."""
+    known = sorted(path.parent.name for path in HERE.glob("*/requirements.txt"))
+    names = [n for name in names or known for n in (QUICK if name == "quick" else (name,))]
+    if unknown := set(names) - set(known):
+        print(f"no such hosts: {sorted(unknown)}; there are {known}")
+        return 2
+    failed = []
+    for name in names:
+        began = time.monotonic()
+        ok = build(name) and run(name)
+        print(f"{name}: {'passed' if ok else 'FAILED'} in {time.monotonic() - began:.0f} s", flush=True)
+        failed += [] if ok else [name]
+    print(
+        f"{len(names) - len(failed)} of {len(names)} hosts passed" + (f"; failed: {failed}" if failed else "")
+    )
+    return len(failed)
+
+
+def build(name: str) -> bool:
+    """Make the environment, unless it is there as the file says."""
+    wanted = HERE / name / "requirements.txt"
+    where, python = PLACE / name, PLACE / name / "bin" / "python"
+    names = (wanted, HERE / "overrides.txt", ROOT / "pyproject.toml")
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in names)).hexdigest()
+    mark = where / "built"
+    if mark.is_file() and mark.read_text() == digest:
+        return True
+    if not python.exists():
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(where)], check=True)
+    found = [f"--find-links={place}" for place in os.environ.get("PIP_FIND_LINKS", "").split()]
+    command = [str(uv()), "pip", "install", "-q", "--python", str(python), *found]
+    command += ["--override", str(HERE / "overrides.txt"), "-e", str(ROOT), *COMMON, "-r", str(wanted)]
+    done = subprocess.run(command, check=False).returncode
+    extra = HERE / name / "no-deps.txt"  # packages whose requirements nobody here needs
+    if done == 0 and extra.is_file():
+        command = [str(uv()), "pip", "install", "-q", "--python", str(python), "--no-deps", "-r", str(extra)]
+        done = subprocess.run(command, check=False).returncode
+    if done == 0:
+        mark.write_text(digest)
+    return done == 0
+
+
+def run(name: str) -> bool:
+    """The host's test, in its environment."""
+    python = PLACE / name / "bin" / "python"
+    command = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", str(HERE / name)]
+    path = f"{PLACE / name / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    env = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, check=False, cwd=ROOT, env=env).returncode == 0
+
+
+def uv() -> Path:
+    """uv, in an environment of its own."""
+    where = PLACE / "uv"
+    if not (where / "bin" / "uv").exists():
+        subprocess.run([sys.executable, "-m", "venv", str(where)], check=True)
+        subprocess.run([str(where / "bin" / "pip"), "install", "-q", "uv==0.13.9"], check=True)
+    return where / "bin" / "uv"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
