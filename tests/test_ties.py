@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from rm_monitor import stats
 from rm_monitor.doctor.pairs import Pair, outcomes
 from rm_monitor.evaluation.scorer_set import Panel
-from rm_monitor.runs.compare import compare_points
+from rm_monitor.runs.comparison import compare_points
 from rm_monitor.scorers import Ensemble
 from rm_monitor.types import Completion, EvalPoint, Prompt, ReferenceSet
 

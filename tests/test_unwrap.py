@@ -5,6 +5,7 @@ import torch
 from transformers import ProcessorMixin
 
 from rm_monitor import RewardMonitor, Sampling
+from rm_monitor.generators.server.weights import written
 from rm_monitor.testing.tiny import make_policy, make_tokenizer
 from rm_monitor.training.unwrap import tokenizer_of, unwrap
 
@@ -103,3 +104,11 @@ def test_a_policy_that_is_trained_through_a_processor_is_answered_for(tokenizer,
     processor = TextProcessor(tokenizer, tokenizer.chat_template)
     point = monitor.step(0, make_policy(tokenizer, 0), processor)
     assert point.status == "ok", point.reason
+
+
+def test_what_a_server_is_given_lies_below_every_wrapper(tokenizer, tmp_path):
+    policy = make_policy(tokenizer, 0)
+    for wrapped in (torch.nn.DataParallel(policy), torch.compile(torch.nn.DataParallel(policy))):
+        folder, keep = written(wrapped, str(tmp_path))
+        assert (folder / "model.safetensors").is_file()
+        keep.cleanup()

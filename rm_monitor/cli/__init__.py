@@ -10,7 +10,7 @@ import os
 import sys
 import traceback
 
-from rm_monitor.cli.app import app, echo
+from rm_monitor.cli.base import app, echo
 from rm_monitor.cli.best import best
 from rm_monitor.cli.cache import cache
 from rm_monitor.cli.compare import compare
@@ -22,20 +22,20 @@ from rm_monitor.cli.score import score
 from rm_monitor.cli.sweep import sweep
 from rm_monitor.cli.watch import watch
 
-__all__ = [
-    "app",
-    "best",
-    "cache",
-    "compare",
-    "demo",
-    "doctor",
-    "main",
-    "report",
-    "run",
-    "score",
-    "sweep",
-    "watch",
-]
+__all__ = ["COMMANDS", "app", "main"]
+
+COMMANDS = (
+    best,
+    cache,
+    compare,
+    demo,
+    doctor,
+    report,
+    run,
+    score,
+    sweep,
+    watch,
+)  # imported, each adds itself
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rm_monitor import messages
-from rm_monitor.cli.app import echo
+from rm_monitor.cli.base import echo
 from rm_monitor.files.strict_json import dumps
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rm_monitor.cli.app import Config, Json, app, echo
+from rm_monitor.cli.base import Config, Json, app, echo
 from rm_monitor.files.strict_json import dumps
 
 __all__ = ["compare"]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rm_monitor.cli.app import app
+from rm_monitor.cli.base import app
 
 __all__ = ["demo"]
 

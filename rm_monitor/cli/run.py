@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from rm_monitor.cli.app import app, echo
+from rm_monitor.cli.base import app, echo
 
 __all__ = ["run"]
 

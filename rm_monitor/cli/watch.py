@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from rm_monitor.cli.app import Json, app
+from rm_monitor.cli.base import Json, app
 from rm_monitor.cli.checkpoints import (
     Base,
     Folder,

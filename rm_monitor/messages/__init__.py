@@ -7,7 +7,7 @@ Numbers: ``65.2%`` without a space; differences in *points* with a real minus; i
 from rm_monitor.messages.console import alarm, line, news, opening, summary
 from rm_monitor.messages.numbers import against_references, interval, is_share, label, number, points
 from rm_monitor.messages.signals import is_grave, is_loud, note, notice
-from rm_monitor.messages.sparkline import sparkline
+from rm_monitor.messages.sparks import sparkline
 from rm_monitor.messages.verdict import confirmed, headline, reason, ties, todo, why
 
 __all__ = [

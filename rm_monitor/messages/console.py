@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from rm_monitor.messages.numbers import at_steps, interval, number
 from rm_monitor.messages.signals import is_loud, note, notice
-from rm_monitor.messages.sparkline import sparkline
+from rm_monitor.messages.sparks import sparkline
 from rm_monitor.messages.verdict import headline, others, why
 from rm_monitor.text.escape import for_terminal
 from rm_monitor.types import Best, EvalPoint, Update, Verdict
@@ -70,8 +70,6 @@ def alarm(update: Update) -> str:
     if update.best is not None:
         where = for_terminal(update.best.checkpoint or "not saved yet")
         lines.append(f"  Best checkpoint (step {update.best.step}): {where}")
-    if update.report:
-        lines.append(f"  Page: {for_terminal(update.report)}")
     return "\n".join(lines)
 
 
@@ -96,7 +94,6 @@ def summary(
     *,
     metric: str,
     output_dir: str,
-    ascii: bool = False,
 ) -> str:
     """The end of a run."""
     failed = sum(p.status == "failed" for p in curve)
@@ -109,7 +106,7 @@ def summary(
     if known:
         star = next((i for i, p in enumerate(curve) if best is not None and p.step == best.step), None)
         span = f"{number(min(known), metric)} to {number(max(known), metric)}"
-        lines.append(f"  {sparkline(values, star=star, ascii=ascii)}  {metric}, {span}")
+        lines.append(f"  {sparkline(values, star=star)}  {metric}, {span}")
     lines.append(f"  {headline(verdict)}")
     if verdict.state in ("degraded", "warned"):
         lines.append(f"  {why(verdict, metric=metric)}")

@@ -1,7 +1,7 @@
 """Reading runs from disk: the best of one, two points side by side, a file of completions judged, a page."""
 
 from rm_monitor.runs.best import best_of
-from rm_monitor.runs.compare import Comparison, compare, compare_points
+from rm_monitor.runs.comparison import Comparison, compare, compare_points
 from rm_monitor.runs.read import RecordedRun, folder_of, load_run
 from rm_monitor.runs.score import score_file
 

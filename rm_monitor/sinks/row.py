@@ -35,7 +35,7 @@ def row(update: Update) -> dict[str, float]:
     values["rm_monitor/coverage"] = (
         values["rm_monitor/n"] / len(update.prompts) if update.prompts else math.nan
     )
-    values["rm_monitor/failed_in_a_row"] = float(_in_a_row(update))
+    values["rm_monitor/failed_in_a_row"] = float(update.verdict.failed)
     values["rm_monitor/failed_total"] = float(sum(p.status == "failed" for p in update.curve))
     best = update.best
     values["rm_monitor/best_step"] = math.nan if best is None else float(best.step)
@@ -45,15 +45,3 @@ def row(update: Update) -> dict[str, float]:
         place = "rm_monitor" if name in ABOUT_TRAINING else "rm_monitor/engine"
         values[f"{place}/{name}"] = float(x)
     return values
-
-
-def _in_a_row(update: Update) -> int:
-    """Failed evaluations up to this one without one that worked in between."""
-    count = 0
-    for point in reversed(update.curve):
-        if point.status == "skipped":
-            continue
-        if point.status != "failed":
-            break
-        count += 1
-    return count

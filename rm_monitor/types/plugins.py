@@ -33,7 +33,6 @@ class Update:
         references: The first reference set; None for a pure reward curve.
         reference_rewards: ``(n,)`` rewards of those references; nan where unknown.
         output_dir: Where our files lie.
-        report: Path of the page, when one was written.
         name: Of the monitor, where a trainer has several: a part of every key that is logged.
         run: Facts about the run for people: ``prompts``, ``references``, ``reward_model``, ``every``.
     """
@@ -50,7 +49,6 @@ class Update:
     references: ReferenceSet | None = None
     reference_rewards: FloatArray | None = None
     output_dir: str = ""
-    report: str | None = None
     run: Mapping[str, str] = field(default_factory=dict)
     name: str = ""
 

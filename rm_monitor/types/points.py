@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, TypeAlias
@@ -22,12 +23,22 @@ class Estimate(NamedTuple):
         low: Lower end of the 95 % interval; nan when unknown.
         high: Upper end.
         n: Prompts behind it, unscored ones left out.
+
+    Example:
+        >>> print(Estimate(0.5, 0.0945, 0.905, 20))
+        0.5 (0.0945 to 0.905, n 20)
     """
 
     value: float
     low: float
     high: float
     n: int
+
+    def __str__(self) -> str:
+        if not math.isfinite(self.value):
+            return f"unknown (n {self.n})"
+        ends = f"{self.low:.3g} to {self.high:.3g}" if math.isfinite(self.low) else "interval unknown"
+        return f"{self.value:.3g} ({ends}, n {self.n})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

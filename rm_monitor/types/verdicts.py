@@ -25,6 +25,10 @@ class Best:
         checkpoint: Where it lies on disk; None if nothing was saved.
         p_best: Probability that it is the best of the curve, in [0, 1] (bootstrap over prompts).
         tied: Steps that cannot be told from it, without its own.
+
+    Example:
+        >>> print(Best(step=8, value=Estimate(0.6, 0.5, 0.7, 64), checkpoint="out/best", tied=(4,)))
+        step 8, 0.6 (0.5 to 0.7, n 64), cannot be told from 4: out/best
     """
 
     step: int
@@ -32,6 +36,12 @@ class Best:
     checkpoint: str | None = None
     p_best: float = math.nan
     tied: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        chance = f", best with probability {self.p_best:.2f}" if math.isfinite(self.p_best) else ""
+        tied = f", cannot be told from {', '.join(map(str, self.tied))}" if self.tied else ""
+        where = f": {self.checkpoint}" if self.checkpoint else ", not on disk"
+        return f"step {self.step}, {self.value}{chance}{tied}{where}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

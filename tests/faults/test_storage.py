@@ -431,3 +431,10 @@ def test_a_best_json_that_names_a_place_outside_is_no_best(tmp_path):
     for folder in ("../../elsewhere/checkpoint-10", "kept/../../elsewhere/checkpoint-10", "/etc", 5, None):
         (tmp_path / "_rm_monitor" / "best.json").write_text(json.dumps({"step": 10, "folder": folder}))
         assert Keeper(tmp_path / "_rm_monitor").best() is None
+
+
+@pytest.mark.parametrize("told", ["", "7 (a)", "7 (a b) c) S 1 2"])
+def test_a_locks_owner_that_ends_while_it_is_asked_for_is_gone(told, monkeypatch):
+    real = lock._text
+    monkeypatch.setattr(lock, "_text", lambda path: told if path.endswith("/stat") else real(path))
+    assert not lock._lives({**lock._me(), "born": "12345"})

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from rm_monitor.errors import GenerationError
 from rm_monitor.http import BadReply, Client, HTTPFailure, Unavailable
+from rm_monitor.training.unwrap import unwrap
 
 __all__ = ["LoraHotLoad", "ReloadFromDisk", "RunCommand", "Weights", "in_words", "written"]
 
@@ -213,8 +214,7 @@ def written(model: Any, spool: str | None) -> tuple[Path, tempfile.TemporaryDire
     Raises:
         GenerationError: If the weights are spread over processes.
     """
-    while type(model).__name__ == "DistributedDataParallel" or hasattr(model, "_orig_mod"):
-        model = getattr(model, "_orig_mod", None) or model.module
+    model = unwrap(model)
     spread = any(
         type(p).__name__ == "DTensor" or hasattr(p, "ds_id") or hasattr(p, "_is_flat_param")
         for p in model.parameters()

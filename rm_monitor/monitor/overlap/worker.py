@@ -35,7 +35,6 @@ class Worker:
 
     def __init__(self, luggage: bytes, slot: Slot, log: Path) -> None:
         self._log = log
-        self._why = ""
         self._pipe, theirs = Pipe()
         fds = (theirs.fileno(), slot.fd)
         with os.fdopen(nameless(), "w+b") as given, log.open("ab") as output:
