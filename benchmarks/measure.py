@@ -67,16 +67,6 @@ def watch(
     return seen
 
 
-def strict_alarms(case: Case, run: int) -> list[int]:
-    """Evaluations that raise the alarm by betting."""
-    rng = case.rng(run)
-    scores = case.scores(case.truth(rng), rng)
-    looks = stats.degradation(
-        scores, pool=not case.outcomes, horizon=case.evaluations, alpha=ALPHA, strict=True
-    )
-    return [t for t, look in enumerate(looks) if look.flagged]
-
-
 def rules_of_thumb(case: Case, run: int) -> dict[str, bool]:
     """Whether simple rules on the mean win probability raise an alarm in a run."""
     rng = case.rng(run)

@@ -29,7 +29,7 @@ def draw(folder: Path, tables: Tables) -> None:
     _save(_one_run, folder / "statistics-run.svg", (8.0, 4.6))
     if {"false_alarms", "rules_of_thumb"} <= tables.keys():
         _save(lambda axes: _alarms(axes, tables), folder / "statistics-false-alarms.svg", (8.0, 3.2))
-    if {"power", "confirm_on_warn", "strict"} <= tables.keys():
+    if {"power", "confirm_on_warn"} <= tables.keys():
         _save(lambda axes: _power(axes, tables), folder / "statistics-power.svg", (8.0, 3.6))
 
 
@@ -93,15 +93,14 @@ def _alarms(axes: Axes, tables: Tables) -> None:
 
 
 def _power(axes: Axes, tables: Tables) -> None:
-    """How often a fall is seen: the alarm, with fresh prompts, by betting."""
+    """How often a fall is seen: the alarm, with fresh prompts."""
     names = [r["what"] for r in tables["power"] if ":" not in r["what"] and "horizon" not in r["what"]]
     y = np.arange(len(names))[::-1]
     kinds = (
         ("power", "alarm", BLUE),
         ("confirm_on_warn", "with fresh prompts", "#00806a"),
-        ("strict", "strict", GREY),
     )
-    for offset, (table, name, color) in zip((0.25, 0.0, -0.25), kinds, strict=True):
+    for offset, (table, name, color) in zip((0.15, -0.15), kinds, strict=True):
         found = {r["what"]: r for r in tables[table]}
         at = [i for i, what in enumerate(names) if what in found]
         value = [100 * found[names[i]]["value"] for i in at]

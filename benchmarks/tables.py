@@ -222,18 +222,6 @@ def confirm_on_warn(runs: int) -> Iterator[Row]:
         yield average(f"{what}: evaluations until then", [delay(w.alarms, case) for w in seen])
 
 
-def strict(runs: int) -> Iterator[Row]:
-    """The alarm by betting, whose false-alarm bound is a theorem."""
-    for case in (healthy(64), healthy(256), healthy(128, 0.05, outcomes=True)):
-        yield share(
-            f"{case.name}{', outcomes' * case.outcomes}: false alarms",
-            [bool(measure.strict_alarms(case, r)) for r in range(runs)],
-            most=0.05,
-        )
-    for (what, case), least in zip(list(FALLING.items())[:2], (0.55, 0.94), strict=True):
-        yield share(what, [late(measure.strict_alarms(case, r), case) for r in range(runs)], least=least)
-
-
 TOLERANCES = (0.0, 0.01, 0.02, 0.03, 0.04)
 
 
@@ -331,7 +319,6 @@ TABLES: dict[str, Table] = {
     "power": power,
     "visible": visible,
     "confirm_on_warn": confirm_on_warn,
-    "strict": strict,
     "best": best,
     "coverage": coverage,
     "tolerance": tolerance,

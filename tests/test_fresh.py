@@ -40,7 +40,7 @@ def make(tmp_path, quality=falls, **more):
         output_dir=tmp_path,
         report_to=[keeps],
         generator=says,
-        alarm={"horizon": 13, "confirm_on_warn": HELD_OUT},
+        alarm={"horizon": 13, "confirm_on_warn": HELD_OUT, "tolerance": 0},
         **more,
     )
     return monitor, says, keeps
@@ -56,7 +56,7 @@ def go(monitor, says, steps):
 
 
 def test_a_warning_that_fresh_prompts_confirm_is_an_alarm_with_their_own_interval(tmp_path):
-    monitor, says, keeps = make(tmp_path)
+    monitor, says, keeps = make(tmp_path, lambda step: falls(step) + 0.0015 * max(step - 60, 0))
     go(monitor, says, range(0, 121, 10))
     kept = json.loads((tmp_path / "_rm_monitor" / "fresh.json").read_text())
     assert kept["settled"], "no warning was settled: the test proves nothing"

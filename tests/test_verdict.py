@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rm_monitor import stats
-from rm_monitor.types import EvalPoint
+from rm_monitor.types import Alarm, EvalPoint
 from rm_monitor.verdict.judge import Memory, Settled, judge
 
 RNG = np.random.default_rng(0)
@@ -94,7 +94,7 @@ def test_the_look_named_is_the_one_of_the_statistics():
 
 def test_a_smaller_fall_warns_at_the_lenient_rate():
     judged = [
-        judge([*curve(0, 1, 1), point(300, level)], metric="win_prob", horizon=4) for level in (0.9, 0.8, 0)
+        judge([*curve(0, 1, 1), point(300, level)], metric="win_prob", horizon=4) for level in (0.9, 0.45, 0)
     ]
     assert [v.state for v in judged] == ["steady", "warned", "degraded"]
     warned = judged[1]
@@ -240,31 +240,34 @@ def test_gain_and_change_are_paired_and_in_the_headline_metric():
     assert verdict.change == stats.paired_change(win_prob[1], win_prob[2])
 
 
+EVERY = Alarm(tolerance=0, horizon=12)  # every true fall counts
+
+
 def test_a_warning_asks_for_fresh_prompts_and_is_settled_by_them():
     points = [*curve(0, 1, 1), point(300, 0.7), point(400, 0.7)]
-    asked = judge(points[:4], metric="win_prob", horizon=12, confirm_on_warn=True)
+    asked = judge(points[:4], metric="win_prob", alarm=EVERY, settled={})
     assert asked.state == "warned"
     assert 0 < asked.fresh_level <= 0.5
-    assert np.isnan(judge(points[:4], metric="win_prob", horizon=12).fresh_level)
+    assert np.isnan(judge(points[:4], metric="win_prob", alarm=EVERY).fresh_level)
     rng = np.random.default_rng(0)
     better, worse = rng.normal(1, 1, 300), rng.normal(0, 1, 300)
     for before, now, state in ((better, worse, "degraded"), (worse, better, "warned")):
         settled = {300: Settled(asked.best.step, stats.retest(before, now, level=asked.fresh_level))}
-        verdict = judge(points[:4], metric="win_prob", horizon=12, confirm_on_warn=True, settled=settled)
+        verdict = judge(points[:4], metric="win_prob", alarm=EVERY, settled=settled)
         assert verdict.state == state
         assert np.isnan(verdict.fresh_level)
     settled = {300: Settled(100, stats.retest(better, worse, level=asked.fresh_level))}
-    verdict = judge(points[:4], metric="win_prob", horizon=12, confirm_on_warn=True, settled=settled)
+    verdict = judge(points[:4], metric="win_prob", alarm=EVERY, settled=settled)
     assert (verdict.against, verdict.drop, verdict.since) == ((100,), settled[300].result.drop, 300)
     assert verdict.false_alarms == 0.05
-    later = judge(points, metric="win_prob", horizon=12, confirm_on_warn=True, settled=settled)
+    later = judge(points, metric="win_prob", alarm=EVERY, settled=settled)
     assert (later.state, later.since) == ("degraded", 300)
 
 
 def test_an_alarm_that_only_lasts_names_no_bound():
     """The bound of a warning holds less surely than the alarm says."""
-    points = [*curve(0, 1, 1, 0.65), point(400, 0.95)]
-    alarm, lasting = verdicts(points, horizon=12)[-2:]
+    points = [*curve(0, 1, 1, 0.3), point(400, 0.8)]
+    alarm, lasting = verdicts(points, alarm=EVERY)[-2:]
     assert alarm.drop.low > 0
     assert (lasting.state, lasting.consecutive) == ("degraded", 0)
     assert np.isnan(lasting.drop.low)
@@ -281,5 +284,5 @@ def test_clusters_make_a_verdict_more_careful():
 
 
 def test_a_rule_out_of_range_is_refused():
-    with pytest.raises(ValueError, match="`alpha`"):
-        judge(curve(0, 1), metric="win_prob", alpha=2)
+    with pytest.raises(ValueError, match="`horizon`"):
+        judge(curve(0, 1), metric="win_prob", horizon=0)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from rm_monitor.messages.numbers import at_steps, interval, number
+from rm_monitor.messages.numbers import interval, number
 from rm_monitor.messages.signals import is_loud, note, notice
 from rm_monitor.messages.sparks import sparkline
-from rm_monitor.messages.verdict import headline, others, why
+from rm_monitor.messages.verdict import claim, headline, others, why
 from rm_monitor.text.escape import for_terminal
 from rm_monitor.types import Best, EvalPoint, Update, Verdict
 
@@ -59,17 +59,15 @@ def _remark(update: Update) -> str:
 def alarm(update: Update) -> str:
     """The block shown once when the state changes; also the text of alerts."""
     v = update.verdict
-    against = at_steps(v.against) if v.against else f"step {v.best.step}" if v.best else "before"
-    claim = {
-        "degraded": f"rm_monitor DEGRADED at step {v.step}: answers are worse than at {against}.",
-        "warned": f"rm_monitor WARNED at step {v.step}: answers may be worse than at {against}.",
-    }.get(v.state, f"rm_monitor {v.state.upper()} at step {v.step}: {headline(v)}")
-    lines = [claim, f"  {why(v, metric=update.metric)} Training goes on."]
+    lines = [
+        f"rm_monitor {v.state.upper()} at step {v.step}: {claim(v)}",
+        f"  {why(v, metric=update.metric)}",
+    ]
     new = {s.name for s in update.news}
     lines += [f"  {note(s, metric=update.metric)}" for s in v.signals if is_loud(s) and s.name not in new]
     if update.best is not None:
         where = for_terminal(update.best.checkpoint or "not saved yet")
-        lines.append(f"  Best checkpoint (step {update.best.step}): {where}")
+        lines.append(f"  Best: step {update.best.step}, {where}")
     return "\n".join(lines)
 
 

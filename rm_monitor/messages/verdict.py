@@ -9,7 +9,9 @@ from rm_monitor.messages.signals import is_grave, note
 from rm_monitor.text.escape import for_terminal
 from rm_monitor.types import Best, Verdict
 
-__all__ = ["confirmed", "headline", "others", "reason", "ties", "todo", "why"]
+__all__ = ["INCLUDED", "claim", "confirmed", "headline", "others", "reason", "ties", "todo", "why"]
+
+INCLUDED = 0.015  # points of win rate between checkpoints up to which the rate of false alarms was measured
 
 
 def reason(verdict: Verdict, *, metric: str = "win_prob") -> str:
@@ -22,26 +24,18 @@ def headline(verdict: Verdict) -> str:
     """State and claim."""
     v, t = verdict, verdict.step
     if v.state == "degraded":
-        return (
-            f"Degraded. Answers at step {t} are worse than at {at_steps(v.against)}."
-            if v.against
-            else f"Degraded since step {v.since}."
-        )
+        if v.collapsed:
+            return f"Degraded. Answers collapsed at step {t}: far worse than at {_before(v)}."
+        return f"Degraded. Answers at step {t} are worse than at {_before(v)}."
     if v.state == "warned":
-        return (
-            f"Warned. Answers at step {t} may be worse than at {at_steps(v.against)}."
-            if v.against
-            else "Warned."
-        )
+        return f"Warned. Answers at step {t} may be worse than at {_before(v)}."
     if v.state in ("improving", "steady"):
         seen = _seen_by(v)
         if v.state == "improving":
             return f"{seen} Step {t} is the best so far."
-        best = f" at step {v.best.step}" if v.best else " before"
-        return f"{seen} Answers at step {t} are not measurably worse than{best}."
+        return f"{seen} Answers at step {t} are not measurably worse than at {_best(v)}."
     if v.state == "recovered":
-        best = f" of step {v.best.step}" if v.best else ""
-        return f"Recovered. Step {t} is back within reach{best}."
+        return f"Recovered. Answers at step {t} are no longer measurably worse than at {_best(v)}."
     if v.state == "unknown":
         return (
             f"No verdict. The last {v.failed} evaluations failed."
@@ -51,14 +45,41 @@ def headline(verdict: Verdict) -> str:
     if v.state == "saturated":
         share = number(v.value.value) if v.value else "Nearly all"
         return f"No verdict. {share} of comparisons are won: the references are too weak to see a fall."
+    if v.looks > 1 and v.dip:
+        return f"A dip. Answers at step {t} are lower than at {_best(v)}, as this run goes up and down."
+    if v.looks > 1 and v.visible_drop == math.inf:
+        return f"No verdict. {_few(v)}"
+    if v.looks > 1:
+        return f"Undecided. Answers at step {t} are lower than at {_best(v)}, by no more than chance makes."
     return f"Too early to say. {v.looks} evaluation{'' if v.looks == 1 else 's'} so far."
+
+
+def claim(verdict: Verdict) -> str:
+    """The headline without its state."""
+    return headline(verdict).partition(". ")[2]
+
+
+def _before(v: Verdict) -> str:
+    """What the present answers are worse than."""
+    return at_steps(v.against) if v.against else _best(v)
+
+
+def _best(v: Verdict) -> str:
+    return f"step {v.best.step}" if v.best else "the best"
+
+
+def _few(v: Verdict) -> str:
+    """Why no alarm can be raised here."""
+    if v.units < v.n:
+        return f"{v.n} prompts are {v.units} clusters that stand together: below 10 no fall can be called."
+    return f"{v.n} prompts: below 10 no fall can be called."
 
 
 def why(verdict: Verdict, *, metric: str = "win_prob") -> str:
     """Size, bound and n; the bound is that of the contrast that fired, and comes first."""
     v = verdict
     if v.state in ("degraded", "warned"):
-        return " ".join(part for part in (_fall(v), _against_references(v, metric), _rate(v)) if part)
+        return " ".join(part for part in (_moved(v, metric), _fall(v), _rate(v)) if part)
     if v.state in ("improving", "steady") and v.value is not None:
         text = f"The {label(metric)} is {number(v.value.value, metric)} ({interval(v.value, metric)})."
         if v.state == "improving" and v.gain is not None and v.gain.value > 0:
@@ -66,12 +87,47 @@ def why(verdict: Verdict, *, metric: str = "win_prob") -> str:
             text = f"{text[:-1]}, {points(v.gain.value, metric)} above the first ({band})."
         return text + _visible(v)
     if v.state == "recovered" and v.ended is not None:
-        return f"The degraded state ended at step {v.ended}.{_visible(v)}"
+        return f"{_change(v, metric)} The degraded state ended at step {v.ended}.{_visible(v)}".strip()
     if v.state == "undecided":
-        return "A verdict needs two evaluations of the same prompts, at least 10."
+        return _undecided(v, metric)
     if v.state == "saturated":
         return "Choose stronger references, or references=None."
     return ""
+
+
+def _undecided(v: Verdict, metric: str) -> str:
+    if v.looks < 2:
+        return "A verdict needs two evaluations of the same prompts, at least 10."
+    if v.visible_drop == math.inf:
+        more = "prompts of other conversations or documents" if v.units < v.n else "prompts"
+        return f"Add {more}."
+    return f"{_change(v, metric)}{_ups_and_downs(v)} Wait for the next evaluation.".strip()
+
+
+def _change(v: Verdict, metric: str) -> str:
+    """The paired change since the best, in the headline metric."""
+    if v.change is None or not math.isfinite(v.change.low):
+        return ""
+    way = "below" if v.change.value < 0 else "above"
+    return (
+        f"The {label(metric)} is {points(v.change.value, metric)} {way} that of {_best(v)} "
+        f"({interval(v.change, metric, n=False)}, paired)."
+    )
+
+
+def _ups_and_downs(v: Verdict) -> str:
+    if not math.isfinite(v.jitter):
+        return ""
+    return f" Checkpoints of this run differ by about {points(v.jitter)} from one to the next anyway."
+
+
+def _moved(v: Verdict, metric: str) -> str:
+    """How the headline metric moved, from the best to here."""
+    if v.value is None or v.best is None or not math.isfinite(v.best.value.value):
+        return ""
+    name = label(metric)
+    before, now = number(v.best.value.value, metric), number(v.value.value, metric)
+    return f"{name[0].upper()}{name[1:]} {before} at step {v.best.step}, {now} now."
 
 
 def _fall(v: Verdict) -> str:
@@ -84,30 +140,37 @@ def _fall(v: Verdict) -> str:
             f"Fresh prompts confirm it: against the earlier answers it fell {points(value)} "
             f"({interval(v.drop, n=False)}, {n} prompts, paired)."
         )
-    measured = f"the measured {points(value)} is likely overstated; {v.n} prompts, paired"
     if math.isfinite(low) and low > 0:
-        return f"Against the run's own answers it fell at least {points(low)} ({measured})."
-    if math.isfinite(low):
-        return f"Against the run's own answers it fell, by no sure amount ({measured})."
-    return f"Against the run's own answers it is still below, by no sure amount ({measured})."
-
-
-def _against_references(v: Verdict, metric: str) -> str:
-    """How the headline metric moved, from the best to here; no interval: the best reads high."""
-    if v.value is None or v.best is None or not math.isfinite(v.best.value.value):
-        return ""
-    moved = v.value.value - v.best.value.value
-    how = "fell" if moved < 0 else "moved"
-    before, now = number(v.best.value.value, metric), number(v.value.value, metric)
-    against = "" if metric == "reward" else "Against the references the "
-    return f"{against or 'The '}{label(metric)} {how} from {before} at step {v.best.step} to {now}."
+        return (
+            f"Against the run's own earlier answers at least {points(low)} are certain "
+            f"({points(value)} measured, {v.n} prompts)."
+        )
+    measured = f"{points(value)} measured, {v.n} prompts"
+    return f"Against the run's own earlier answers no amount is certain ({measured})."
 
 
 def _rate(v: Verdict) -> str:
-    rate = round(100 * v.false_alarms)
+    """How often chance says so, and under which condition that holds."""
+    often = _one_in(v.false_alarms)
+    included = (
+        f" (ups and downs of {points(INCLUDED)} included)"
+        if math.isfinite(v.jitter)
+        else " if checkpoints do not go up and down by themselves"
+    )
     if v.state == "warned":
-        return f"About {rate} in 100 healthy runs warn once; wait for the next evaluation before acting."
-    return f"About {rate} in 100 healthy runs raise this alarm once."
+        return f"{often} healthy runs warns once{included}; wait for the next evaluation before acting."
+    return f"{often} healthy runs raises this once{included}."
+
+
+def _one_in(rate: float) -> str:
+    """A rate as people say it.
+
+    Example:
+        >>> _one_in(0.05), _one_in(0.07)
+        ('1 in 20', 'About 1 in 14')
+    """
+    many = round(1.0 / rate)
+    return f"1 in {many}" if abs(many * rate - 1.0) < 0.005 else f"About 1 in {many}"
 
 
 def _visible(v: Verdict) -> str:

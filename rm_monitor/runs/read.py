@@ -146,10 +146,7 @@ def _judged(
     verdict = judge(
         curve,
         metric=metric,
-        horizon=told.alarm.horizon,
-        alpha=told.alarm.false_alarms,
-        min_drop=told.alarm.min_drop,
-        tolerance=told.alarm.tolerance,
+        alarm=told.alarm,
         temperature=told.temperature,
         seed=told.seed,
         clusters=clusters,

@@ -4,21 +4,21 @@ Conventions: a table is ``(t, n)``, row = evaluation, column = prompt; nan is un
 counted, never 0; shares are in [0, 1] (0.02 is 2 points); the same data and seed give the same answer.
 """
 
-from rm_monitor.stats.best import BestChoice, best, choose
+from rm_monitor.stats.bends import jitter
 from rm_monitor.stats.calibration import Calibration, Reliability, fit_temperature, reliability
-from rm_monitor.stats.confirm import Confirmed, FreshAnswers, confirm
-from rm_monitor.stats.degradation import degradation, smallest_visible_drop
+from rm_monitor.stats.choice import BestChoice, best, choose
 from rm_monitor.stats.detector import Detector
+from rm_monitor.stats.fresh_prompts import Retest, retest
 from rm_monitor.stats.intervals import mean, paired_change, rate, share, win_prob, win_rate
-from rm_monitor.stats.jitter import jitter
 from rm_monitor.stats.length import LengthControl, length_controlled
 from rm_monitor.stats.look import MIN_UNITS, Look
 from rm_monitor.stats.memory import Memory
 from rm_monitor.stats.outcomes import outcome, settled, tie_width, win_probability
 from rm_monitor.stats.pool import pool_scores, pool_temperature
-from rm_monitor.stats.retest import Retest, retest
 from rm_monitor.stats.simultaneous import changes
+from rm_monitor.stats.stages import Confirmed, FreshAnswers, confirm
 from rm_monitor.stats.standing import Standing
+from rm_monitor.stats.whole_run import degradation, smallest_visible_drop
 
 __all__ = [
     "MIN_UNITS",

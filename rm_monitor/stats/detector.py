@@ -18,20 +18,21 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from rm_monitor.stats.jitter import ups_and_downs
-from rm_monitor.stats.look import MIN_COVERAGE, MIN_UNITS, Look, contrasts
-from rm_monitor.stats.multiplier import REPLICATES, largest, resampled, signs
+from rm_monitor.stats.bends import NONE, PRIOR, Sizes, sizes
+from rm_monitor.stats.fresh_prompts import DIRECT, FreshBudget
+from rm_monitor.stats.healthy import Falls, ahead, falls, largest
+from rm_monitor.stats.look import MIN_COVERAGE, MIN_UNITS, Look
+from rm_monitor.stats.multiplier import REPLICATES
 from rm_monitor.stats.paired import Effects, effects, groups
 from rm_monitor.stats.pool import Pool
-from rm_monitor.stats.retest import DIRECT, FreshBudget
-from rm_monitor.stats.spending import Budget, spent_by
+from rm_monitor.stats.spending import Bar, Budget, spent_by
+from rm_monitor.stats.windows import WIDTHS, Family, family
 from rm_monitor.types import FloatArray, Tolerance
 
 __all__ = ["Detector"]
 
-_NOISE = 1e-9  # differences of scores in [0, 1] below this are rounding
 _POWER = 0.80
-_JITTER, _ASSUMED = 0.015, 4  # what jitter is taken to be before a run shows its own, worth so many bends
+_EQUAL = 1e-9  # a standard error below this is rounding: all prompts fell alike
 
 
 class Detector:
@@ -70,9 +71,9 @@ class Detector:
         pool: bool = True,
         temperature: float = 1.0,
         horizon: int | None = None,
-        windows: Sequence[int] = (1, 2, 3),
+        windows: Sequence[int] = WIDTHS,
         min_drop: float = 0.02,
-        tolerance: Tolerance = 0.0,
+        tolerance: Tolerance = "jitter",
         seed: int = 0,
         clusters: NDArray[Any] | None = None,
         confirm_on_warn: bool = False,
@@ -89,11 +90,6 @@ class Detector:
             )
         if not windows or min(windows) < 1:
             raise ValueError(f"`windows` holds widths of at least 1 evaluation, got {tuple(windows)}")
-        if tolerance == "jitter" and confirm_on_warn:
-            raise ValueError(
-                '`tolerance="jitter"` is not for `confirm_on_warn`: fresh prompts see the jitter too. '
-                "Give a size, such as twice `rm_monitor.stats.jitter` of an earlier run"
-            )
         if isinstance(tolerance, str) and tolerance != "jitter":
             raise ValueError(f'`tolerance` is a share in [0, 1) or "jitter", got {tolerance!r}')
         fixed = 0.0 if tolerance == "jitter" else tolerance
@@ -117,8 +113,10 @@ class Detector:
         self._pool = Pool(temperature=temperature) if pool else None
         self._rows: list[FloatArray] = []
         self._kept: list[int] = []  # indices of the rows that are compared; a gap is not
-        self._budgets = [Budget(replicates, level) for level in self.levels]
-        self._fresh = FreshBudget(replicates) if confirm_on_warn else None
+        self._sizes: list[Sizes] = []  # of the jitter, as known from the first row, the first two, ...
+        sets = len(PRIOR.size if self.jitter else NONE.size)
+        self._budgets = [Budget(sets, replicates, level) for level in self.levels]
+        self._fresh = FreshBudget(sets, replicates) if confirm_on_warn else None
         self._table: Effects | None = None
         self._added = 0
         self._fullest = 0
@@ -191,65 +189,96 @@ class Detector:
         return row
 
     def _look(self, table: Effects, n: int, spent: tuple[float, ...]) -> tuple[Look, ...]:
-        family = contrasts(len(self._kept), self.windows)
-        drop, se, scale = _measure(table, family.weights)
-        usable = se > 0
-        if self.jitter:
-            both = [self._jitter(table, int(w)) * math.sqrt(2.0 / w) for w in family.width]
-            se = np.where(usable, np.hypot(se, both), 0.0)
-        if not usable.any():
-            return tuple(Look(n=n, spent=s) for s in spent)
-        z = np.where(usable, (drop - self.tolerance) / np.where(usable, se, 1.0), -np.inf)
-        top = int(np.argmax(z))
-        sums = resampled(table.influence, signs(self.seed, table.influence.shape[1], self.replicates))
-        healthy = largest(sums, family.weights[usable], scale[usable], table.units)
-        typical = min(float(np.median(se[usable & (family.width == w)])) for w in set(family.width[usable]))
-        looks = []
-        own = [DIRECT if self._fresh is not None and i == 0 else 1.0 for i in range(len(self.levels))]
-        for level, budget, used, part in zip(self.levels, self._budgets, spent, own, strict=True):
-            critical, p = budget.bar(healthy, float(z[top]), part * used)
+        of = family(len(self._kept), self.windows)
+        seen = falls(table, of)
+        self._learn(table)
+        known = self._sizes[-1]
+        typical = known.typical if self.jitter else math.nan
+        usable = seen.differing >= MIN_UNITS
+        if table.units < MIN_UNITS or not usable.any():
+            deaf = math.inf if table.units < MIN_UNITS else math.nan
+            return tuple(Look(n=n, units=table.units, spent=s, visible=deaf, jitter=typical) for s in spent)
+        healthy = largest(table, seen, usable, known.size, seed=self.seed, replicates=self.replicates)
+        if not self.jitter:  # nothing but prompts can err, and where all of them fell alike they do not
+            equal = seen.sampling <= _EQUAL**2
+            seen = replace(seen, error=np.where(equal, _EQUAL, seen.error))
+        still = seen.last >= seen.drop / 2.0  # a window whose last evaluation is back is no fall any more
+        z = np.where(usable & still, (seen.drop - self.tolerance) / seen.error, -np.inf)
+        tops = self._tops(z, of)
+        looks, at = [], 0
+        for i, (level, budget, used) in enumerate(zip(self.levels, self._budgets, spent, strict=True)):
+            part = DIRECT if self._fresh is not None and i == 0 else 1.0
+            bar = budget.bar(healthy, part * used)
+            at, sizes, p = min(
+                ((k, s, bar.p(float(z[k]), s.weight)) for k, s in tops), key=lambda found: found[2]
+            )
+            large = bool(seen.drop[at] >= self.min_drop)
+            critical = bar.critical(sizes.weight)
             looks.append(
                 Look(
-                    flagged=bool(z[top] > critical and drop[top] >= self.min_drop),
-                    low=float(drop[top] - critical * se[top]) if math.isfinite(critical) else math.nan,
-                    drop=float(drop[top]),
-                    against=self._named(family.past[top], family.width[top]),
-                    now=self._named(len(self._kept) - 1, family.width[top]),
+                    flagged=large and p <= level,
+                    dip=large and p > level and bool(bar.chance(float(z[at]))[0] <= bar.rooms[0]),
+                    low=float(seen.drop[at] - critical * seen.error[at]),
+                    drop=float(seen.drop[at]),
+                    against=self._named(int(of.first[at]), int(of.width[at])),
+                    now=self._named(of.t - int(of.width[at]), int(of.width[at])),
                     p=p,
                     spent=used,
                     n=n,
+                    units=table.units,
                     critical=critical,
-                    visible=self._visible(healthy, typical, level),
+                    visible=self._visible(bar, seen, usable, known, level),
+                    jitter=typical,
                 )
             )
         if self._fresh is not None:
-            warning = looks[-1]
-            level = self._fresh.level(healthy, float(z[top]), warning.critical, (1.0 - DIRECT) * spent[0])
-            looks[-1] = replace(warning, fresh_level=level if warning.flagged else math.nan)
+            asked = self._fresh.level(
+                healthy,
+                float(z[at]),
+                looks[-1].critical,
+                (1.0 - DIRECT) * spent[0],
+                weight=known.weight,
+                ahead=self._ahead(table, seen, known) if self.jitter else None,
+            )
+            looks[-1] = replace(looks[-1], fresh_level=asked if looks[-1].flagged else math.nan)
         return tuple(looks)
 
-    def _jitter(self, table: Effects, width: int) -> float:
-        """What checkpoints differed by before the present window, which must not excuse its own fall."""
-        variance, bends = ups_and_downs(table, np.arange(len(self._kept) - width))
-        known = bends * variance if bends else 0.0
-        return math.sqrt(max(0.0, (_ASSUMED * _JITTER**2 + known) / (_ASSUMED + bends)))
+    def _ahead(self, table: Effects, seen: Falls, known: Sizes) -> NDArray[np.float32]:
+        """How far jitter alone puts each healthy run's best before its last, in errors of a fresh pair."""
+        error = math.sqrt(max(float(np.median(seen.sampling[seen.of.width == 1])), _EQUAL**2))
+        return ahead(table, seen.of, known.size, seed=self.seed, replicates=self.replicates) / np.float32(
+            error
+        )
 
-    def _named(self, end: int, width: int) -> tuple[int, ...]:
-        return tuple(self._kept[end - width + 1 : end + 1])
+    def _learn(self, table: Effects) -> None:
+        """What the run says of its jitter before the last row: a fall must not excuse itself."""
+        before = len(self._kept) - 1
+        if not self.jitter:
+            self._sizes.append(NONE)
+            return
+        shares = table.shares[:before]
+        self._sizes.append(sizes(table.value[:before], shares) if table.units > 1 else PRIOR)
 
-    def _visible(self, healthy: NDArray[np.float32], se: float, level: float) -> float:
+    def _tops(self, z: FloatArray, of: Family) -> list[tuple[int, Sizes]]:
+        """The largest contrast of each width, with what was known of the jitter before its window."""
+        found = []
+        for w in sorted(set(of.width.tolist())):
+            rows = np.flatnonzero(of.width == w)
+            found.append((int(rows[np.argmax(z[rows])]), self._sizes[-w]))
+        return found
+
+    def _named(self, first: int, width: int) -> tuple[int, ...]:
+        return tuple(self._kept[first : first + width])
+
+    def _visible(self, bar: Bar, seen: Falls, usable: NDArray[np.bool_], known: Sizes, level: float) -> float:
         """At the bar of the last planned look, so that the number does not wait for the budget."""
         last = (self.horizon or 20) - 1
         share = 2.0 / (last + 1) * (level if self.horizon else level / 2) if last > 0 else level
-        bar = float(np.quantile(healthy, 1.0 - share))
-        return self.tolerance + (bar + float(ndtri(_POWER))) * se
-
-
-def _measure(table: Effects, weights: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Each contrast's value, standard error (0: says nothing) and root sum of squares, each ``(k,)``."""
-    influence = weights @ table.influence
-    scale = np.sqrt((influence**2).sum(axis=1))
-    differing = (np.abs(influence) > _NOISE).sum(axis=1)
-    units = max(table.units, 2)
-    se = scale * np.sqrt(units / (units - 1.0)) / max(table.n, 1)
-    return weights @ table.value, np.where(differing >= MIN_UNITS, se, 0.0), scale
+        critical = bar.critical(known.weight, share)
+        lasting = []
+        for w in set(seen.of.width[usable].tolist()):
+            rows = usable & (seen.of.width == w)
+            error = float(np.median(seen.error[rows]))
+            chance = math.sqrt(float(np.median(seen.sampling[rows])) + known.typical**2 * 2.0 / w)
+            lasting.append(critical * error + float(ndtri(_POWER)) * chance)
+        return self.tolerance + min(lasting)

@@ -1,19 +1,13 @@
-"""What one evaluation says about falling back, and which earlier rows it is compared with."""
+"""What one evaluation says about falling back."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
+__all__ = ["MIN_COVERAGE", "MIN_UNITS", "Look"]
 
-from rm_monitor.types import FloatArray
-
-__all__ = ["MIN_COVERAGE", "MIN_UNITS", "Contrasts", "Look", "contrasts"]
-
-MIN_UNITS = 10  # below this many prompts that differ, a contrast says nothing
+MIN_UNITS = 10  # below this many units that differ, a contrast says nothing
 MIN_COVERAGE = 0.8  # of the prompts of the fullest row; what is missing is not missing at random
 
 
@@ -23,9 +17,9 @@ class Look:
 
     Attributes:
         flagged: The alarm: the fall is beyond the critical value and at least the effect floor.
+        dip: Beyond what the choice of prompts explains, but not beyond the run's own ups and downs.
         low: Lower bound of the fall, in points of the score as a share; all such bounds of a run hold
-            together with probability 1 - alpha. nan when nothing could be compared or no budget was spent
-            yet.
+            together with probability 1 - alpha. nan when nothing could be compared.
         drop: The measured fall of that contrast, more than 0 when later is worse. At an alarm it is likely
             overstated: an alarm is raised when chance exaggerates.
         against: Rows of the earlier window of that contrast.
@@ -34,13 +28,17 @@ class Look:
             contrasts and looks; nan when nothing could be compared.
         spent: False-alarm probability that the run has used up so far.
         n: Prompts known at this evaluation.
-        critical: The critical value; infinite when no budget was spent yet, nan when nothing could be
-            compared.
-        visible: Smallest lasting fall that would usually (80 %) be seen at the end of the run; nan unknown.
+        units: Independent units (prompts, or clusters of them) that are compared.
+        critical: The critical value; nan when nothing could be compared.
+        visible: Smallest lasting fall that would usually (80 %) be seen at the end of the run; infinite where
+            no fall could be: under 10 units.
+        jitter: What checkpoints of this run are taken to differ by from one to the next, as a share: a
+            standard deviation; nan where jitter is not reckoned with.
         fresh_level: Level at which a `retest` on fresh prompts confirms this warning; nan: nothing to ask.
     """
 
     flagged: bool = False
+    dip: bool = False
     low: float = math.nan
     drop: float = math.nan
     against: tuple[int, ...] = ()
@@ -48,37 +46,8 @@ class Look:
     p: float = math.nan
     spent: float = 0.0
     n: int = 0
+    units: int = 0
     critical: float = math.nan
     visible: float = math.nan
+    jitter: float = math.nan
     fresh_level: float = math.nan
-
-
-@dataclass(frozen=True, slots=True)
-class Contrasts:
-    """Earlier windows against the current one.
-
-    Attributes:
-        weights: ``(k, t)``.
-        past: ``(k,)`` last row of the earlier window.
-        width: ``(k,)`` of both windows.
-    """
-
-    weights: FloatArray
-    past: NDArray[np.int64]
-    width: NDArray[np.int64]
-
-
-def contrasts(t: int, windows: Sequence[int]) -> Contrasts:
-    """All contrasts of the last row of ``t``, no window overlapping the current one."""
-    rows, past, width = [], [], []
-    for w in windows:
-        for end in range(w - 1, t - w):
-            weight = np.zeros(t)
-            weight[end - w + 1 : end + 1] = 1.0 / w
-            weight[t - w :] = -1.0 / w
-            rows.append(weight)
-            past.append(end)
-            width.append(w)
-    return Contrasts(
-        np.array(rows).reshape(-1, t), np.array(past, dtype=np.int64), np.array(width, dtype=np.int64)
-    )

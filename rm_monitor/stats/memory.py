@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.special import stdtrit
 
+from rm_monitor.stats.choice import highest
 from rm_monitor.stats.detector import Detector
 from rm_monitor.stats.look import Look
+from rm_monitor.stats.paired import Effects
 from rm_monitor.types import FloatArray
 
 __all__ = ["Looked", "Memory"]
+
+Reaches = Callable[[int, int], bool]
 
 
 class Looked(NamedTuple):
@@ -21,11 +26,14 @@ class Looked(NamedTuple):
         alarm: Judged at the first level.
         warning: Judged at the second.
         is_best: It is the best so far.
+        is_level: It is not measurably below the best so far: the paired 95 % interval of the change reaches
+            0.
     """
 
     alarm: Look
     warning: Look
     is_best: bool
+    is_level: bool = True
 
 
 class Memory:
@@ -41,18 +49,38 @@ class Memory:
         self._detector = Detector()
         self._looks: list[Looked] = []
 
-    def look(self, rows: Sequence[FloatArray], rules: dict[str, Any]) -> tuple[Detector, list[Looked]]:
-        """The detector that has seen these rows, and what it said after each."""
+    def look(
+        self, rows: Sequence[FloatArray], rules: dict[str, Any], reaches: Reaches | None = None
+    ) -> tuple[Detector, list[Looked]]:
+        """The detector that has seen these rows, and what it said after each.
+
+        Args:
+            rows: One ``(n,)`` row an evaluation.
+            rules: Of the `Detector`.
+            reaches: Asked of the best row and a later one: whether the change between them, in whatever else
+                the rows are known by, reaches 0 as well.
+        """
         if not self._continued_by(rows, rules):
             self._rules, self._rows, self._looks = rules, [], []
             self._detector = Detector(**rules)
         for row in rows[len(self._rows) :]:
             alarm, warning = self._detector.add(row)
-            table = self._detector.table
-            is_best = table is not None and bool(table.value[-1] >= np.nanmax(table.value))
-            self._looks.append(Looked(alarm, warning, is_best))
+            self._looks.append(Looked(alarm, warning, *self._against_best(reaches)))
             self._rows.append(row.copy())
         return self._detector, self._looks
+
+    def _against_best(self, reaches: Reaches | None) -> tuple[bool, bool]:
+        table, kept = self._detector.table, self._detector.compared
+        if table is None or not np.isfinite(table.value[-1]):
+            return False, True
+        best, last = (
+            highest(table.value, np.flatnonzero(np.isfinite(table.value)), None),
+            len(table.value) - 1,
+        )
+        if best == last or table.value[last] >= table.value[best]:
+            return True, True
+        level = _reaches(table, best, last)
+        return False, level and (reaches is None or reaches(kept[best], kept[last]))
 
     def _continued_by(self, rows: Sequence[FloatArray], rules: dict[str, Any]) -> bool:
         return (
@@ -60,6 +88,15 @@ class Memory:
             and len(self._rows) <= len(rows)
             and all(np.array_equal(a, b, equal_nan=True) for a, b in zip(self._rows, rows, strict=False))
         )
+
+
+def _reaches(table: Effects, best: int, last: int) -> bool:
+    """Whether the paired 95 % interval of the change between two rows reaches 0."""
+    if table.units < 2:
+        return True
+    error = float(np.sqrt(((table.shares[last] - table.shares[best]) ** 2).sum()))
+    change = float(table.value[last] - table.value[best])
+    return change + float(stdtrit(table.units - 1, 0.975)) * error >= 0.0
 
 
 def _same(a: dict[str, Any], b: dict[str, Any]) -> bool:

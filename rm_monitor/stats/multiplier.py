@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 from rm_monitor.types import FloatArray
 
-__all__ = ["largest", "resampled", "signs", "studentised"]
+__all__ = ["resampled", "signs", "studentised"]
 
-REPLICATES = 10_000
+REPLICATES = 4_000
 Signs = NDArray[np.int8] | NDArray[np.float32]
 _READY = 10_000_000  # signs kept as floats, 40 MB; more are kept as bytes
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def signs(seed: int, units: int, replicates: int = REPLICATES) -> Signs:
     """``(units, replicates)`` of -1 and 1, drawn from a private generator."""
     drawn: Signs = np.random.default_rng(seed).integers(0, 2, (units, replicates), dtype=np.int8) * 2 - 1
@@ -39,23 +39,6 @@ def resampled(influence: FloatArray, sign: Signs) -> NDArray[np.float32]:
         sign: ``(units, replicates)``.
     """
     return influence.astype(np.float32) @ sign.astype(np.float32, copy=False)
-
-
-def largest(
-    sums: NDArray[np.float32], weights: FloatArray, scale: FloatArray, units: int
-) -> NDArray[np.float32]:
-    """Largest studentised contrast of each replicate.
-
-    Args:
-        sums: ``(t, replicates)`` from `resampled`.
-        weights: ``(k, t)`` contrasts of rows.
-        scale: ``(k,)`` root of the sum of squares of each contrast's influences.
-        units: Independent units behind them.
-
-    Returns:
-        ``(replicates,)``, see `studentised`.
-    """
-    return studentised(((weights / scale[:, None]).astype(np.float32) @ sums).max(axis=0), units)
 
 
 def studentised(top: NDArray[np.float32], units: int) -> NDArray[np.float32]:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FIRST_EPOCH", "Budget", "spent_by"]
+from rm_monitor.types import FloatArray
+
+__all__ = ["FIRST_EPOCH", "Bar", "Budget", "spent_by"]
 
 FIRST_EPOCH = 19  # looks
+_LAST = 16  # replicates from which the tail is fitted
+_LEAST = 1e-6  # of the replicates may alarm at any look: a run is never deaf, however little budget is left
+_FAR, _ROUNDS, _POINTS = 64.0, 3, 51
 
 
 def spent_by(look: int, *, alpha: float, horizon: int | None) -> float:
@@ -41,35 +48,92 @@ def spent_by(look: int, *, alpha: float, horizon: int | None) -> float:
 
 
 class Budget:
-    """The replicates that have not alarmed yet, and what they may still spend.
+    """The healthy runs that have not alarmed yet, and what they may still spend.
 
-    A replicate is a healthy run. At each look just so many of them are let alarm that the share of all
-    replicates that ever did is the budget spent; the bar that lets through those is the look's critical
-    value.
+    There is one set of replicates for each size of jitter. At each look just so many of a set are let alarm
+    that the share of it that ever did is the budget spent.
     """
 
-    def __init__(self, replicates: int, alpha: float) -> None:
-        self._alive = np.ones(replicates, dtype=bool)
+    def __init__(self, sizes: int, replicates: int, alpha: float) -> None:
+        self._alive = np.ones((sizes, replicates), dtype=bool)
         self._alpha = alpha
 
-    def bar(self, largest: NDArray[np.float32], seen: float, spent: float) -> tuple[float, float]:
-        """Spend up to ``spent``.
+    def bar(self, largest: NDArray[np.float32], spent: float) -> Bar:
+        """What this look may call a fall; spends up to ``spent``.
 
         Args:
-            largest: ``(replicates,)`` largest contrast of each replicate at this look.
-            seen: Largest contrast of the run itself.
+            largest: ``(sizes, replicates)`` largest contrast of each replicate at this look.
             spent: Budget used up by the end of this look.
-
-        Returns:
-            The critical value (infinite while the budget is below one replicate), and the adjusted p-value:
-            the smallest ``alpha`` at which this look would alarm. It is at most ``alpha`` when ``seen`` is
-            beyond the critical value, and only then.
         """
-        left = spent * self._alive.size - int((~self._alive).sum()) + 1e-9  # replicates that may alarm now
-        beyond = 1 + int((self._alive & (largest >= seen)).sum())
-        p = min(1.0, self._alpha * beyond / left) if left > 0 else 1.0
-        if left < 1:
-            return np.inf, p
-        critical = float(np.partition(largest[self._alive], -int(left))[-int(left)])
-        self._alive &= largest < critical
-        return critical, p
+        replicates = self._alive.shape[1]
+        tops, rooms = [], np.empty(len(self._alive))
+        for i, (alive, values) in enumerate(zip(self._alive, largest, strict=True)):
+            top = np.sort(values[alive])
+            tops.append(top)
+            room = spent * replicates - (replicates - top.size)
+            rooms[i] = max(room / replicates, _LEAST)
+            now = int(room + 1e-9)
+            if now > 0:
+                over = alive & (values > top[-now])
+                equal = np.flatnonzero(alive & (values == top[-now]))
+                alive &= ~over
+                alive[equal[: now - int(over.sum())]] = False
+        return Bar(tops, rooms, replicates, self._alpha)
+
+
+class Bar:
+    """What chance shows at one look.
+
+    Args:
+        tops: For each size of jitter the largest contrasts of the replicates left, rising.
+        rooms: ``(sizes,)`` share of each set that may alarm at this look.
+        replicates: In each set.
+        alpha: False-alarm rate of the run.
+    """
+
+    def __init__(
+        self, tops: list[NDArray[np.float32]], rooms: FloatArray, replicates: int, alpha: float
+    ) -> None:
+        self.rooms = rooms
+        self._tops = tops
+        self._replicates = replicates
+        self._alpha = alpha
+        self._tails = [_tail(top) for top in tops]
+
+    def chance(self, seen: float | FloatArray) -> FloatArray:
+        """``(sizes, ...)`` share of replicates that show as large a contrast.
+
+        Beyond the last few of them an exponential tail, fitted to those few, goes on: what is larger than all
+        replicates is not certain, and the further beyond, the rarer. The tail of a normal maximum falls
+        faster, so this errs towards silence.
+        """
+        at = np.asarray(seen, dtype=np.float64)
+        found = np.empty((len(self._tops), *at.shape))
+        for i, (top, (last, scale)) in enumerate(zip(self._tops, self._tails, strict=True)):
+            beyond = np.maximum(at - last, 0.0) / scale if scale > 0 else np.where(at > last, np.inf, 0.0)
+            fitted = min(_LAST, top.size) * np.exp(-beyond)
+            found[i] = np.where(at > last, fitted, top.size - np.searchsorted(top, at, side="left"))
+        return found / self._replicates
+
+    def p(self, seen: float, weight: FloatArray) -> float:
+        """Smallest ``alpha`` at which this look would alarm, averaged over the sizes of jitter."""
+        return min(1.0, self._alpha * float(weight @ self.chance(seen)) / float(weight @ self.rooms))
+
+    def critical(self, weight: FloatArray, share: float | None = None) -> float:
+        """The contrast at which ``p`` is ``alpha``; with ``share``, that so many healthy runs exceed now."""
+        room = float(weight @ self.rooms) if share is None else share
+        low, high = -_FAR, _FAR
+        for _ in range(_ROUNDS):
+            grid = np.linspace(low, high, _POINTS)
+            beyond = weight @ self.chance(grid) > room  # falling: True, ..., True, False, ...
+            last = int(np.count_nonzero(beyond))
+            low, high = float(grid[max(last - 1, 0)]), float(grid[min(last, _POINTS - 1)])
+        return high
+
+
+def _tail(top: NDArray[np.float32]) -> tuple[float, float]:
+    """Where the fitted tail begins, and its scale: the mean excess beyond."""
+    if top.size == 0:
+        return math.inf, 0.0
+    few = top[-_LAST:]
+    return float(few[0]), float(few.mean()) - float(few[0])

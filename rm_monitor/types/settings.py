@@ -43,8 +43,9 @@ class Alarm:
     """By what a curve is judged, and what settles a warning.
 
     Attributes:
-        tolerance: Fall that is healthy, as a share of the pool score: 0, every lasting fall counts;
-            ``"jitter"``, what checkpoints of this run differ by from one to the next counts as chance.
+        tolerance: ``"jitter"``: what checkpoints of this run differ by from one to the next, for no lasting
+            reason, counts as chance. A share of the pool score: a fall up to this is healthy; 0: every true
+            fall counts, however short.
         min_drop: Smallest fall that is ever called degraded, as a share; 0.02 is 2 points.
         horizon: Evaluations the run will have; None: from the Trainer, or unknown.
         confirm_on_warn: Held-out prompts, as ``prompts`` takes them, best as many: a warning is settled on
@@ -59,7 +60,7 @@ class Alarm:
         ValueError: If a value is out of range.
     """
 
-    tolerance: Tolerance = 0.0
+    tolerance: Tolerance = "jitter"
     min_drop: float = 0.02
     horizon: int | None = None
     confirm_on_warn: Any = field(default=None, compare=False)
@@ -70,11 +71,6 @@ class Alarm:
         if self.tolerance != "jitter":
             rule = 'a share in [0, 1), such as 0.02 for 2 points, or "jitter"'
             number("tolerance", self.tolerance, rule, at_least=0, below=1)
-        elif self.confirm_on_warn is not None:
-            raise ValueError(
-                '`tolerance="jitter"` is not for `confirm_on_warn`: fresh prompts see the jitter too. '
-                "Give a size, such as twice `rm_monitor.stats.jitter` of an earlier run"
-            )
         number("min_drop", self.min_drop, "a share in [0, 1), such as 0.02 for 2 points", at_least=0, below=1)
         if self.horizon is not None:
             rule = "a number of evaluations, at least 1 (None: unknown)"

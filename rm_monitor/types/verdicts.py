@@ -8,7 +8,9 @@ from typing import Literal, TypeAlias
 
 from rm_monitor.types.points import Estimate
 
-__all__ = ["Best", "Signal", "State", "Verdict"]
+__all__ = ["COLLAPSE", "Best", "Signal", "State", "Verdict"]
+
+COLLAPSE = 0.10  # a fall of more, for sure, is a collapse: as a share of the pool score
 
 State: TypeAlias = Literal[
     "improving", "steady", "warned", "degraded", "recovered", "undecided", "unknown", "saturated"
@@ -88,8 +90,10 @@ class Verdict:
 
     Attributes:
         state: ``improving`` (the last point is the best so far) | ``steady`` (not measurably worse than
-            the best) | ``warned`` | ``degraded`` | ``recovered`` | ``undecided`` (too early) | ``unknown``
-            (the last evaluations failed) | ``saturated`` (the references are too weak to see a fall).
+            the best: the paired interval reaches 0) | ``warned`` | ``degraded`` | ``recovered`` (an alarm
+            ended, and the paired interval reaches 0) | ``undecided`` (too early, or lower than the best, but
+            by no more than chance and ups and downs make) | ``unknown`` (the last evaluations failed) |
+            ``saturated`` (the references are too weak to see a fall).
         step: The last judged step; None before the first.
         reason: One sentence a person can act on.
         against: The earlier steps of the contrast that fired (one, or a window of them).
@@ -105,9 +109,15 @@ class Verdict:
         value: Headline metric at `step`.
         best: The best step so far, whether or not it lies on disk.
         false_alarms: Probability that a healthy run raises the alarm once.
-        visible_drop: Smallest fall that these prompts would usually show (80 %), as a share; nan unknown.
+        visible_drop: Smallest fall that these prompts would usually show (80 %), as a share; infinite where
+            no fall could be called; nan unknown.
+        jitter: What checkpoints of this run are taken to differ by from one to the next, as a share of the
+            pool score (a standard deviation); nan where it is not reckoned with.
+        dip: Lower on these prompts than they explain, but within the run's own ups and downs: no state, and
+            no reason to stop.
         fresh_level: Level at which fresh prompts may confirm this warning; nan: there is nothing to settle.
         n: Prompts behind the last look.
+        units: Independent units behind it: prompts, or clusters of them.
         looks: Evaluations judged.
         failed: Evaluations in a row that gave no number.
         states: Each judged step of the segment with the state that was reached there.
@@ -130,13 +140,21 @@ class Verdict:
     best: Best | None = None
     false_alarms: float = 0.05
     visible_drop: float = math.nan
+    jitter: float = math.nan
+    dip: bool = False
     fresh_level: float = math.nan
     n: int = 0
+    units: int = 0
     looks: int = 0
     failed: int = 0
     states: tuple[tuple[int, State], ...] = ()
     flags: tuple[str, ...] = ()
     signals: tuple[Signal, ...] = ()
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether the fall is degraded by more than 10 points for sure: stop and look."""
+        return self.state == "degraded" and self.drop is not None and self.drop.low > COLLAPSE
 
     def __str__(self) -> str:
         return self.reason or self.state

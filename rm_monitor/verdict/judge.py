@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,10 +16,12 @@ from numpy.typing import NDArray
 from rm_monitor import stats
 from rm_monitor.curve.curve import Curve
 from rm_monitor.stats import Memory
-from rm_monitor.types import Best, Estimate, EvalPoint, State, Tolerance, Verdict
+from rm_monitor.types import Alarm, Best, Estimate, EvalPoint, State, Verdict
 
-__all__ = ["Memory", "Settled", "judge"]
+__all__ = ["WARNINGS", "Memory", "Settled", "judge", "rules_of"]
 
+WARNINGS = 0.20  # probability that a healthy run warns once
+_DEFAULT = Alarm()
 SATURATED = 0.95  # above this share of wins, outcomes against the references have no room to show a fall
 
 
@@ -40,16 +41,12 @@ def judge(
     curve: Sequence[EvalPoint],
     *,
     metric: str,
+    alarm: Alarm = _DEFAULT,
     horizon: int | None = None,
-    alpha: float = 0.05,
-    warn_alpha: float = 0.20,
-    min_drop: float = 0.02,
-    tolerance: Tolerance = 0.0,
     temperature: float | None = 1.0,
     seed: int = 0,
     clusters: NDArray[Any] | None = None,
-    confirm_on_warn: bool = False,
-    settled: Mapping[int, Settled] = MappingProxyType({}),
+    settled: Mapping[int, Settled] | None = None,
     memory: Memory | None = None,
 ) -> Verdict:
     """Judge a curve.
@@ -61,17 +58,14 @@ def judge(
     Args:
         curve: Points in order of step.
         metric: Name of the headline metric.
-        horizon: Evaluations the run will have; None: unknown.
-        alpha: False-alarm rate of a run for ``degraded``.
-        warn_alpha: The same for ``warned``.
-        min_drop: Smallest fall that counts, as a share of the pool score.
-        tolerance: Fall that is healthy, as a share of the pool score; ``"jitter"``: as in `stats.Detector`.
+        alarm: By what it is judged.
+        horizon: Evaluations the run will have, where ``alarm`` does not say; None: unknown.
         temperature: Of the pool score, 1 for rewards on a logit scale; None: fitted to the first point.
         seed: Of the resamples.
         clusters: ``(n,)`` labels of prompts that belong together, in prompt order.
-        confirm_on_warn: Warnings may be settled on fresh prompts (`rm_monitor.stats.retest`): the verdict's
-            ``fresh_level`` says when and at which level.
-        settled: Step of a warning -> what fresh prompts said.
+        settled: Step of a warning -> what fresh prompts said; warnings may then be settled on fresh prompts
+            (`rm_monitor.stats.retest`), and the verdict's ``fresh_level`` says when and at which level. None:
+            they are not.
         memory: Speeds up judging a growing curve, and changes nothing else.
 
     Returns:
@@ -92,27 +86,37 @@ def judge(
     points, scores = Curve(curve).comparable(metric), Curve(curve).scores(metric)
     failed = _failed(curve)
     if not points:
-        return Verdict(state="unknown" if failed else "undecided", failed=failed, false_alarms=alpha)
+        return Verdict(
+            state="unknown" if failed else "undecided", failed=failed, false_alarms=alarm.false_alarms
+        )
     rows = list(scores.rows)
     steps = [p.step for p in points]
     if temperature is None:
         temperature = stats.pool_temperature(rows[0])
-    rules = {
-        "levels": (alpha, warn_alpha),
-        "pool": scores.pool,
-        "temperature": temperature,
-        "horizon": horizon,
-        "min_drop": min_drop,
-        "tolerance": tolerance,
-        "seed": seed,
-        "clusters": clusters,
-        "confirm_on_warn": confirm_on_warn,
-    }
-    detector, looks = (memory if memory is not None else Memory()).look(rows, rules)
+    detector, looks = (memory if memory is not None else Memory()).look(
+        rows,
+        {
+            **rules_of(alarm, horizon),
+            "pool": scores.pool,
+            "temperature": temperature,
+            "seed": seed,
+            "clusters": clusters,
+            "confirm_on_warn": settled is not None,
+        },
+        lambda a, b: _reaches(points[a], points[b], metric, clusters),
+    )
+    settled = settled or {}
     now, states = stats.Standing(), list[tuple[int, State]]()
     for step, look in zip(steps, looks, strict=True):
         confirmed = step in settled and settled[step].result.confirmed
-        now = now.then(step, look.alarm, look.warning, is_best=look.is_best, confirmed=confirmed)
+        now = now.then(
+            step,
+            look.alarm,
+            look.warning,
+            is_best=look.is_best,
+            is_level=look.is_level,
+            confirmed=confirmed,
+        )
         states.append((step, _standing(now) if states else "undecided"))
     best, best_point = _best(detector, points, metric, seed)
     value = points[-1].metrics.get(metric)
@@ -130,15 +134,42 @@ def judge(
         gain=_change(points[0], points[-1], metric, clusters),
         value=value,
         best=best,
-        false_alarms=max(warn_alpha, now.warning.spent) if now.warned else max(alpha, now.alarm.spent),
+        false_alarms=max(WARNINGS, now.warning.spent)
+        if now.warned
+        else max(alarm.false_alarms, now.alarm.spent),
         visible_drop=now.alarm.visible,
+        jitter=now.alarm.jitter,
+        dip=now.alarm.dip and not (now.degraded or now.warned),
         fresh_level=math.nan if steps[-1] in settled else now.warning.fresh_level,
         n=now.alarm.n,
+        units=now.alarm.units,
         looks=len(points),
         failed=failed,
         states=tuple(states),
         flags=("saturated",) if scores.pool and _is_saturated(value) else (),
     )
+
+
+def rules_of(alarm: Alarm, horizon: int | None = None, *, shared_by: int = 1) -> dict[str, Any]:
+    """What `stats.Detector` takes of the settings.
+
+    Args:
+        alarm: The settings.
+        horizon: Evaluations the run will have, where the settings do not say.
+        shared_by: Judges that share the alarm's rate.
+    """
+    return {
+        "levels": (alarm.false_alarms / shared_by, WARNINGS),
+        "horizon": horizon if alarm.horizon is None else alarm.horizon,
+        "min_drop": alarm.min_drop,
+        "tolerance": alarm.tolerance,
+    }
+
+
+def _reaches(best: EvalPoint, now: EvalPoint, metric: str, clusters: NDArray[Any] | None) -> bool:
+    """Whether the headline metric is not measurably below the best point's, by the same interval as shown."""
+    change = _change(best, now, metric, clusters)
+    return change is None or not change.high < 0
 
 
 def _fall(
@@ -181,6 +212,8 @@ def _standing(now: stats.Standing) -> State:
         return "degraded"
     if now.warned:
         return "warned"
+    if not (now.is_best or now.is_level):
+        return "undecided"
     if now.recovered:
         return "recovered"
     return "improving" if now.is_best else "steady"

@@ -96,15 +96,11 @@ class Judging:
         verdict = judge(
             points,
             metric=rules.metric,
-            horizon=rules.alarm.horizon,
-            alpha=rules.alarm.false_alarms,
+            alarm=rules.alarm,
             temperature=rules.temperature,
             seed=rules.seed,
-            min_drop=rules.alarm.min_drop,
-            tolerance=rules.alarm.tolerance,
             clusters=tables.clusters(self._conditions().prompts),
-            confirm_on_warn=self.fresh is not None,
-            settled={} if self.fresh is None else self.fresh.settled,
+            settled=None if self.fresh is None else self.fresh.settled,
             memory=self._memory,
         )
         signals = self._seen(points, verdict)
@@ -151,9 +147,7 @@ class Judging:
                 lengths=self._lengths(points),
                 references=self._conditions().given_references,
                 metric=rules.metric,
-                horizon=rules.alarm.horizon,
-                min_drop=rules.alarm.min_drop,
-                tolerance=rules.alarm.tolerance,
+                alarm=rules.alarm,
                 seed=rules.seed,
                 clusters=tables.clusters(self._conditions().prompts),
             )

@@ -16,9 +16,12 @@ from rm_monitor import stats
 from rm_monitor.curve.curve import Curve
 from rm_monitor.curve.metrics import HEADLINES
 from rm_monitor.stats import Memory
-from rm_monitor.types import Estimate, EvalPoint, FloatArray, Signal, Tolerance
+from rm_monitor.types import Alarm, Estimate, EvalPoint, FloatArray, Signal
+from rm_monitor.verdict.judge import rules_of
 
 __all__ = ["Memory", "second_judges", "second_opinions"]
+
+_DEFAULT = Alarm()
 
 
 def second_judges(metrics: Sequence[str]) -> list[str]:
@@ -36,11 +39,8 @@ def second_opinions(
     curve: Sequence[EvalPoint],
     *,
     metric: str,
+    alarm: Alarm = _DEFAULT,
     horizon: int | None = None,
-    alpha: float = 0.05,
-    warn_alpha: float = 0.20,
-    min_drop: float = 0.02,
-    tolerance: Tolerance = 0.0,
     temperature: float | None = None,
     seed: int = 0,
     clusters: NDArray[Any] | None = None,
@@ -48,12 +48,12 @@ def second_opinions(
 ) -> list[Signal]:
     """What each further scorer's own alarm says, beside how the headline moved between the same steps.
 
-    A second judge's rewards are watched exactly as the primary's are, with ``alpha`` shared among all
-    of them. While its alarm is in force, the headline metric is compared, paired by prompt, between the very
-    steps of the contrast that fired: up (its 95 % interval lies above 0) makes ``divergence``, else
+    A second judge's rewards are watched exactly as the primary's are, with the rate of the alarm shared
+    among all of them. While its alarm is in force, the headline metric is compared, paired by prompt, between
+    the very steps of the contrast that fired: up (its 95 % interval lies above 0) makes ``divergence``, else
     ``second_opinion``.
 
-    So neither is raised by chance more often than ``alpha`` in runs whose answers do not get worse in the
+    So neither is raised by chance more often than that rate in runs whose answers do not get worse in the
     second judges' eyes. If they do while the headline does not move, the second condition keeps
     ``divergence`` rare: the steps were chosen where the second judge stood high, and where judges
     agree at all the headline stood high there too, which makes a rise since then less likely, not more.
@@ -61,11 +61,8 @@ def second_opinions(
     Args:
         curve: Points in order of step.
         metric: Name of the headline metric.
-        horizon: Evaluations the run will have; None: unknown.
-        alpha: False-alarm rate of a run, for all second judges together.
-        warn_alpha: At which an alarm in force is upheld.
-        min_drop: Smallest fall that counts, as a share of the pool score.
-        tolerance: Fall that is healthy, likewise, or ``"jitter"``.
+        alarm: By what they are judged; its rate is for all second judges together.
+        horizon: Evaluations the run will have, where ``alarm`` does not say; None: unknown.
         temperature: Of the pool score; None: fitted to each judge's first point.
         seed: Of the resamples.
         clusters: ``(n,)`` labels of prompts that belong together.
@@ -75,10 +72,7 @@ def second_opinions(
     judges = second_judges(list(points[-1].values)) if points else []
     memories = {} if memories is None else memories
     rules = {
-        "levels": (alpha / max(len(judges), 1), warn_alpha),
-        "horizon": horizon,
-        "min_drop": min_drop,
-        "tolerance": tolerance,
+        **rules_of(alarm, horizon, shared_by=max(len(judges), 1)),
         "seed": seed,
         "clusters": clusters,
     }
@@ -111,7 +105,7 @@ def _opinion(
     _, looks = memory.look(rows, {**rules, "pool": pool, "temperature": temperature})
     now = stats.Standing()
     for point, seen in zip(scored, looks, strict=True):
-        now = now.then(point.step, seen.alarm, seen.warning, is_best=seen.is_best)
+        now = now.then(point.step, seen.alarm, seen.warning, is_best=seen.is_best, is_level=seen.is_level)
     if not now.degraded:
         return None
     look = now.alarm if now.alarm.flagged else now.warning

@@ -96,5 +96,8 @@ class Watch:
         explained = None if lengths is None else length_control.signal(lengths, curve)
         found += [] if explained is None else [explained]
         usual = 0.0 if references is None else duplicates([c.text for c in references.completions])
-        found += drift(curve, usual=usual, horizon=rules.get("horizon"), clusters=rules.get("clusters"))
+        alarm, horizon = rules.get("alarm"), rules.get("horizon")
+        if alarm is not None and alarm.horizon is not None:
+            horizon = alarm.horizon
+        found += drift(curve, usual=usual, horizon=horizon, clusters=rules.get("clusters"))
         return tuple(found)

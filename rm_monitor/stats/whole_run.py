@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rm_monitor.stats.detector import Detector
 from rm_monitor.stats.look import Look
-from rm_monitor.stats.strict import strict_looks
+from rm_monitor.stats.windows import WIDTHS
 from rm_monitor.types import FloatArray, Tolerance
 
 __all__ = ["degradation", "smallest_visible_drop"]
@@ -24,11 +24,10 @@ def degradation(
     temperature: float = 1.0,
     horizon: int | None = None,
     alpha: float = 0.05,
-    windows: Sequence[int] = (1, 2, 3),
+    windows: Sequence[int] = WIDTHS,
     min_drop: float = 0.02,
-    tolerance: Tolerance = 0.0,
+    tolerance: Tolerance = "jitter",
     seed: int = 0,
-    strict: bool = False,
     clusters: NDArray[Any] | None = None,
 ) -> list[Look]:
     """Look at each evaluation of a run for a fall from any earlier one.
@@ -42,9 +41,9 @@ def degradation(
         alpha: Probability that a healthy run is flagged at least once, in (0, 1).
         windows: Widths of the windows that are contrasted.
         min_drop: A fall below this is never flagged.
-        tolerance: A fall up to this is healthy. ``"jitter"``: the run's own ups and downs count as chance.
+        tolerance: ``"jitter"``: the run's own ups and downs count as chance. A share: a fall up to this is
+            healthy; 0: every true fall counts, however short.
         seed: Of the resamples; same data and seed, same looks.
-        strict: A bound that holds at every sample size, by betting; it costs power.
         clusters: ``(n,)`` labels of prompts that belong together, such as the turns of one conversation.
 
     Returns:
@@ -64,22 +63,6 @@ def degradation(
     if scores.ndim != 2:
         raise ValueError(
             f"`scores` has one row an evaluation and one column a prompt, got shape {scores.shape}"
-        )
-    if strict:
-        if tolerance == "jitter":
-            raise ValueError(
-                '`tolerance="jitter"` is an estimate and `strict` takes none; give a size, such as 0.02'
-            )
-        return strict_looks(
-            np.where(np.isfinite(scores), scores, np.nan),
-            pool=pool,
-            temperature=temperature,
-            horizon=horizon,
-            alpha=alpha,
-            windows=windows,
-            min_drop=min_drop,
-            tolerance=tolerance,
-            clusters=clusters,
         )
     detector = Detector(
         levels=(alpha,),

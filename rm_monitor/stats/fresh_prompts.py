@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, ndtr, stdtr, stdtrit
+from scipy.special import expit, ndtr, ndtri, stdtr, stdtrit
 
 from rm_monitor.stats.intervals import mean
 from rm_monitor.stats.look import MIN_UNITS
@@ -108,54 +108,103 @@ def retest(
 def _p(drop: Estimate, tolerance: float, units: int) -> float:
     """One-sided, from the interval's own standard error."""
     se = (drop.high - drop.low) / (2.0 * float(stdtrit(units - 1, 0.975)))
-    return float(stdtr(units - 1, -(drop.value - tolerance) / se)) if se > 0 else 1.0
+    beyond = drop.value - tolerance
+    if not se > 0:  # all prompts moved alike: the chance that so many fair signs agree
+        return 2.0**-units if beyond > 0 else 1.0
+    return float(stdtr(units - 1, -beyond / se))
 
 
 class FreshBudget:
     """What warnings may still spend on fresh prompts, and who has been asked.
 
     A replicate is a healthy run, as in `Budget`. It is asked at its first two warnings, like the run itself;
-    the levels at which all of them would confirm add up, over replicates, to the budget spent.
+    the levels at which all of them would confirm add up, over replicates, to the budget spent. Fresh prompts
+    do not repeat what prompts suggested by chance, but they do see the jitter of the two checkpoints: how
+    often a replicate's own pair would confirm is reckoned with its own jitter.
     """
 
-    def __init__(self, replicates: int, *, asks: int = ASKS, ratio: float = 1.0) -> None:
-        self._asked = np.zeros(replicates, dtype=np.int64)
+    def __init__(self, sizes: int, replicates: int, *, asks: int = ASKS) -> None:
+        self._asked = np.zeros((sizes, replicates), dtype=np.int64)
         self._own = 0
         self._most = asks
-        self._ratio = ratio  # fresh prompts as a multiple of the run's
-        self._spent = 0.0
+        self._spent = np.zeros(sizes)
 
-    def level(self, largest: NDArray[np.float32], seen: float, screen: float, spent: float) -> float:
+    def level(
+        self,
+        largest: NDArray[np.float32],
+        seen: float,
+        screen: float,
+        spent: float,
+        *,
+        weight: FloatArray,
+        ahead: NDArray[np.float32] | None = None,
+    ) -> float:
         """The level at which fresh prompts may confirm this look; nan: there is nothing to ask.
 
         Args:
-            largest: ``(replicates,)`` largest contrast of each replicate at this look.
+            largest: ``(sizes, replicates)`` largest contrast of each replicate at this look.
             seen: Largest contrast of the run itself.
             screen: Critical value of a warning at this look.
             spent: Budget used up by the end of this look.
+            weight: ``(sizes,)`` probability of each size of jitter.
+            ahead: ``(sizes, replicates)`` by how many standard errors of the fresh comparison the jitter of
+                each replicate's best checkpoint is above its present one's; None: there is no jitter.
         """
         asked = (largest >= screen) & (self._asked < self._most)
         self._asked += asked
-        bar = self._bar(largest[asked].astype(np.float64), spent)
+        tops = [self._evidence(largest, weight, row[here]) for row, here in zip(largest, asked, strict=True)]
+        shift = [
+            np.zeros(top.size) if ahead is None else ahead[i][asked[i]].astype(np.float64)
+            for i, top in enumerate(tops)
+        ]
+        bar = self._bar(tops, shift, weight, spent)
         if seen < screen or self._own >= self._most or not math.isfinite(bar):
             return math.nan
         self._own += 1
-        return float(self._levels(np.array([seen]), bar)[0])
+        return float(_levels(self._evidence(largest, weight, np.array([seen], dtype=np.float32)), bar)[0])
 
-    def _bar(self, tops: FloatArray, spent: float) -> float:
+    def _evidence(
+        self, largest: NDArray[np.float32], weight: FloatArray, seen: NDArray[np.float32]
+    ) -> FloatArray:
+        """Contrasts as normal quantiles: how rare each is among healthy runs."""
+        rare = np.zeros(seen.size)
+        for share, row in zip(weight, largest, strict=True):
+            beyond = row.size - np.searchsorted(np.sort(row), seen, side="left")
+            rare += share * (beyond + 0.5) / (row.size + 1.0)
+        found: FloatArray = -ndtri(rare)
+        return found
+
+    def _bar(
+        self, tops: list[FloatArray], shift: list[FloatArray], weight: FloatArray, spent: float
+    ) -> float:
         """Where the evidence of run and fresh prompts together must lie; spends up to ``spent``."""
-        left = (spent - self._spent) * self._asked.size
-        if not tops.size or left <= 0:
+        left = float(weight @ np.maximum(spent - self._spent, 0.0))
+        if not any(top.size for top in tops) or left <= 0:
             return math.inf
+        replicates = self._asked.shape[1]
+
+        def used(bar: float) -> FloatArray:
+            """Share of each set that would confirm."""
+            return (
+                np.array([_confirming(t, s, bar).sum() for t, s in zip(tops, shift, strict=True)])
+                / replicates
+            )
+
         low, high = -10.0, 50.0
         for _ in range(_BISECTIONS):
             middle = (low + high) / 2.0
-            low, high = (low, middle) if self._levels(tops, middle).sum() <= left else (middle, high)
-        self._spent += float(self._levels(tops, high).sum()) / self._asked.size
+            low, high = (low, middle) if float(weight @ used(middle)) <= left else (middle, high)
+        self._spent += used(high)
         return high
 
-    def _levels(self, tops: FloatArray, bar: float) -> FloatArray:
-        """Probability that fresh prompts lift this much evidence over the bar by chance."""
-        need = (bar * math.sqrt(1.0 + self._ratio) - tops) / math.sqrt(self._ratio)
-        level: FloatArray = np.minimum(ndtr(-need), _EVEN)
-        return level
+
+def _levels(evidence: FloatArray, bar: float) -> FloatArray:
+    """Probability that as many fresh prompts lift this much evidence over the bar by chance."""
+    level: FloatArray = np.minimum(ndtr(evidence - bar * math.sqrt(2.0)), _EVEN)
+    return level
+
+
+def _confirming(evidence: FloatArray, shift: FloatArray, bar: float) -> FloatArray:
+    """Probability that a healthy run passes the level its warning sets, with its own jitter."""
+    found: FloatArray = ndtr(ndtri(_levels(evidence, bar)) + shift)
+    return found

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
-from rm_monitor.stats.best import best, highest
+from rm_monitor.stats.choice import best, highest
 from rm_monitor.stats.intervals import mean, share
 from rm_monitor.stats.paired import effects
 from rm_monitor.stats.pool import pool_scores
