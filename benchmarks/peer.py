@@ -74,7 +74,7 @@ def _run(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
         policy, tokenizer = random_policy(small=given.quick, dtype=dtype), word_tokenizer()
         prompts = random_prompts(given.prompts)
     judge = random_judge(folder / "judge", tokenizer, small=given.quick).to(dtype)
-    sets = {f"set{r}": _references(prompts, r) for r in range(max(given.references))}
+    sets = {f"set{r}": references(prompts, r) for r in range(max(given.references))}
     monitors = {
         r: _monitor(folder, prompts, dict(list(sets.items())[:r]), given, policy, tokenizer)
         for r in given.references
@@ -139,12 +139,12 @@ def _train(policy: Any, given: argparse.Namespace, turn: int) -> None:
                 p += 1e-3 * p.std() * torch.randn(p.shape, generator=rng).to(p.dtype)
 
 
-def _references(prompts: list[Prompt], number: int) -> list[str]:
+def references(prompts: list[Prompt], number: int) -> list[str]:
     rng = random.Random(100 + number)
     return [" ".join(f"w{rng.randrange(5, WORDS)}" for _ in range(rng.randrange(10, 90))) for _ in prompts]
 
 
-class _Noting:
+class Noting:
     """The engine; notes what it said and how long it took."""
 
     def __init__(self) -> None:
@@ -176,7 +176,7 @@ def _monitor(
         output_dir=folder / f"run-{len(sets)}",
         sampling=Sampling(temperature=0.0, max_new_tokens=given.tokens),
         report_to=[],
-        generator=_Noting(),
+        generator=Noting(),
         on_error="raise",
     )
     total, _ = cpu(lambda: monitor.evaluate(policy, tokenizer, step=0))

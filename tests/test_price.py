@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from accelerate.state import AcceleratorState
 
-from benchmarks import engine, overhead, scale, scoring
+from benchmarks import engine, loop, overhead, scale, scoring
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rm_monitor-benchmarks"
 
@@ -45,3 +46,11 @@ def test_the_peer_gives_the_same_completions_and_win_probability():
     done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "TRL, batch 8" in done.stdout
+
+
+@pytest.mark.parametrize("precision", [[], ["--autocast"]], ids=["float32", "mixed precision"])
+def test_the_loop_of_a_competent_user_says_the_same(precision, monkeypatch):
+    monkeypatch.setenv("RM_MONITOR_CACHE", "")  # the benchmark has one of its own; put back afterwards
+    AcceleratorState._reset_state(reset_partial_state=True)
+    found = loop.main(["--quick", *precision])
+    assert {"rm_monitor", "loop, batch 5"} <= set(found["rows"])
