@@ -5,6 +5,7 @@ import torch
 
 from rm_monitor import RewardMonitor, RewardMonitorCallback, Sampling
 from rm_monitor.generators.hf import HFGenerator
+from rm_monitor.training import digest
 from rm_monitor.training.digest import fingerprint
 from tests.helpers import Breaks, CountsGood, Keeps, Says, tiny_trainer
 
@@ -198,3 +199,10 @@ def test_a_name_sees_buffers_adapters_and_exchanged_or_sign_flipped_numbers():
     assert fingerprint(half) == fingerprint(half)
     assert fingerprint(torch.nn.Linear(2, 2, device="meta")) == ""
     assert fingerprint(None) == ""
+
+
+def test_the_name_is_the_same_in_small_and_in_large_launches(monkeypatch):
+    layer = torch.nn.Linear(700, 900)  # several chunks and a part of one
+    small = fingerprint(layer)
+    monkeypatch.setattr(digest, "_words_at_once", lambda _: digest._WORDS * 3)
+    assert fingerprint(layer) == small

@@ -14,9 +14,11 @@ from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from rm_monitor.errors import is_out_of_memory
+from rm_monitor.generators.budget import rows_within
 from rm_monitor.generators.noise import choose, row_keys
 from rm_monitor.generators.pick import sharpness
 from rm_monitor.generators.rows import Row, completion, end_tokens, rows_of
+from rm_monitor.packed.memory import free_memory, give_back
 from rm_monitor.packed.precision import one_precision
 from rm_monitor.training.unwrap import unwrap
 from rm_monitor.types import Completion, Progress, Prompt, Sampling
@@ -24,8 +26,6 @@ from rm_monitor.types import Completion, Progress, Prompt, Sampling
 __all__ = ["HFGenerator", "generate_rows", "own_settings"]
 
 log = logging.getLogger("rm_monitor")
-
-DEFAULT_BATCH = 32
 
 
 class HFGenerator:
@@ -35,13 +35,17 @@ class HFGenerator:
     at the last evaluation, the longest first; rows that nobody has seen go by the length of their prompts.
 
     Args:
-        batch_size: Rows at once; halved, and remembered, when memory runs out.
+        batch_size: Rows at once; halved, and remembered, when memory runs out. None: 32 on a CPU, elsewhere
+            as many as a quarter of the free memory holds.
+
+    Attributes:
+        batch_size: As given, or as memory turned out; None: not known yet.
     """
 
     repeats = True  # the same weights, prompts and seed: the same answers
 
-    def __init__(self, *, batch_size: int = DEFAULT_BATCH) -> None:
-        if batch_size < 1:
+    def __init__(self, *, batch_size: int | None = None) -> None:
+        if batch_size is not None and batch_size < 1:
             raise ValueError(f"`batch_size` must be at least 1, got {batch_size}")
         self.batch_size = batch_size
         self._length: dict[tuple[int, str, int], int] = {}  # of each row's last answer
@@ -65,23 +69,23 @@ class HFGenerator:
         answers: dict[int, Completion] = {}
         names = [(seed, row.prompt.id, row.sample) for row in rows]
         queue = _like_with_like(rows, [self._length.get(name) for name in names])
-        with one_precision(model), own_settings(model, sampling, ends, pad):
+        with one_precision(model) as mixed, own_settings(model, sampling, ends, pad):
             while queue:
-                batch = queue[: self.batch_size]
+                size = self.batch_size or _rows_at_once(model, mixed, rows, sampling)
+                batch = queue[:size]
                 found: list[Completion] | None
                 try:
                     found = _answer(model, tokenizer, [rows[i] for i in batch], sampling, seed, ends, pad)
                 except (RuntimeError, MemoryError) as problem:
-                    if self.batch_size == 1 or not is_out_of_memory(problem):
+                    if len(batch) == 1 or not is_out_of_memory(problem):
                         raise
                     found = None
                 if (
                     found is None
                 ):  # outside the handler: the exception kept the failed forward's tensors alive
-                    self.batch_size = max(1, min(self.batch_size, len(batch)) // 2)
+                    self.batch_size = len(batch) // 2
                     log.warning("answering ran out of memory: %d rows at once from now on", self.batch_size)
-                    if torch.cuda.is_available():
-                        torch.cuda.empty_cache()
+                    give_back(next(model.parameters()).device)
                     continue
                 answers |= dict(zip(batch, found, strict=True))
                 self._length |= {names[i]: answers[i].n_tokens for i in batch}
@@ -89,6 +93,21 @@ class HFGenerator:
                 if progress is not None:
                     progress(len(answers), len(rows))
         return [answers[i] for i in range(len(rows))]
+
+
+def _rows_at_once(model: Any, mixed: torch.dtype | None, rows: Sequence[Row], sampling: Sampling) -> int:
+    """Of `generate`, by what memory holds now."""
+    parameter = next(model.parameters())
+    longest = max(len(row.ids) for row in rows)
+    itemsize = (mixed or getattr(model, "dtype", None) or parameter.dtype).itemsize
+    return rows_within(
+        free_memory(parameter.device),
+        model.config,
+        itemsize,
+        sampling,
+        longest,
+        on_cpu=parameter.device.type == "cpu",
+    )
 
 
 def _like_with_like(rows: Sequence[Row], lengths: Sequence[int | None]) -> list[int]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rm_monitor.packed.precision import one_precision
 from rm_monitor.prompts.rendering import prompt_ids
 from rm_monitor.training.unwrap import unwrap
 from rm_monitor.types import Completion, Prompt
@@ -73,21 +74,41 @@ class InitialPolicy:
         if not self._ready(policy, step):
             return list(completions)
         measured = list(completions)
-        for i, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):
-            if completion.tokens:
-                ids = prompt_ids(prompt, tokenizer)
-                measured[i] = replace(completion, kl=self._of(policy, ids, list(completion.tokens)))
+        said = {i: list(c.tokens) for i, c in enumerate(completions) if c.tokens}
+        asked = {i: prompt_ids(prompts[i], tokenizer) for i in said}
+        with one_precision(policy):
+            for batch in self._batches(policy, {i: len(asked[i]) + len(said[i]) for i in said}):
+                found = self._of(policy, [(asked[i], said[i]) for i in batch])
+                for i, value in zip(batch, found, strict=True):
+                    measured[i] = replace(completions[i], kl=value)
         return measured
 
-    def _of(self, policy: Any, prompt: list[int], answer: list[int]) -> float:
-        now = _logits(policy, prompt, answer)
+    def _batches(self, policy: Any, lengths: Mapping[int, int]) -> Iterator[list[int]]:
+        """Rows of like length, as many as their logits leave room for."""
+        parameter = next(policy.parameters())
+        most = _AT_ONCE if parameter.device.type == "cpu" else 8 * _AT_ONCE
+        words = policy.config.get_text_config().vocab_size
+        batch: list[int] = []
+        for i in sorted(lengths, key=lambda i: -lengths[i]):
+            if batch and (len(batch) + 1) * lengths[batch[0]] * words > most:
+                yield batch
+                batch = []
+            batch.append(i)
+        if batch:
+            yield batch
+
+    def _of(self, policy: Any, rows: Sequence[tuple[list[int], list[int]]]) -> list[float]:
+        """Mean KL a token of each prompt and answer."""
+        now = _logits(policy, rows)
         with self._initial(policy) as initial:
-            before = _logits(initial, prompt, answer)
-        total = 0.0
-        size = max(1, _AT_ONCE // now.shape[-1])
-        for start in range(0, len(answer), size):
-            total += float(divergence(now[start : start + size], before[start : start + size]).sum())
-        return total / len(answer)
+            before = _logits(initial, rows)
+        found = []
+        for p, q in zip(now, before, strict=True):
+            size = max(1, _AT_ONCE // p.shape[-1])
+            parts = [divergence(p[i : i + size], q[i : i + size]).sum() for i in range(0, len(p), size)]
+            found.append(torch.stack(parts).sum() / len(p))
+        values: list[float] = torch.stack(found).tolist()
+        return values
 
     @contextmanager
     def _initial(self, policy: Any) -> Iterator[Any]:
@@ -140,11 +161,17 @@ def divergence(now: Tensor, before: Tensor) -> Tensor:
     return torch.where(p > -torch.inf, p.exp() * (p - q), 0.0).sum(-1).clamp_min(0.0)
 
 
-def _logits(model: Any, prompt: list[int], answer: list[int]) -> Tensor:
-    """``(len(answer), vocabulary)``: what the model says of each generated position."""
-    ids = torch.tensor([prompt + answer[:-1]], device=next(model.parameters()).device)
-    logits: Tensor = model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits
-    return logits[0, -len(answer) :]
+def _logits(model: Any, rows: Sequence[tuple[list[int], list[int]]]) -> list[Tensor]:
+    """``(tokens, vocabulary)`` of each row: what the model says of each generated position."""
+    given = [prompt + answer[:-1] for prompt, answer in rows]
+    longest = max(map(len, given))
+    device = next(model.parameters()).device
+    # Padding comes last: no token sees it, whatever the architecture.
+    ids = torch.tensor([row + [0] * (longest - len(row)) for row in given], device=device)
+    mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in given], device=device)
+    logits: Tensor = model(input_ids=ids, attention_mask=mask, use_cache=False).logits
+    ends = zip(given, rows, strict=True)
+    return [logits[i, len(row) - len(answer) : len(row)] for i, (row, (_, answer)) in enumerate(ends)]
 
 
 def _has_adapters(model: Any) -> bool:

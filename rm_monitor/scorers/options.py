@@ -30,7 +30,7 @@ class Options:
     on_overflow: OnOverflow = "skip"
     tokenizer: Any = None
     name: str | None = None
-    batch_tokens: int = 1024
+    batch_tokens: int | None = None
     deterministic: bool = False
     strip_think: bool = True
     chat_template: str | None = None

@@ -25,9 +25,8 @@ LABELS = frozenset({"index", "weights"})
 DEFAULTS: Mapping[str, Any] = {
     **dict.fromkeys(("index", "weights", "dtype", "device", "revision", "max_length", "tokenizer", "name")),
     **dict.fromkeys(("scale", "temperature", "chat_template", "input_format", "reference", "principle")),
-    **dict.fromkeys(("judge_prompt", "rubric", "unit_test", "max_tokens")),
+    **dict.fromkeys(("judge_prompt", "rubric", "unit_test", "max_tokens", "batch_tokens")),
     "on_overflow": "skip",
-    "batch_tokens": 1024,
     "strip_think": True,
     "deterministic": False,
     "bos": "template",

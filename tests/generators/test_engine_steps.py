@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from rm_monitor.generators import noise
+from rm_monitor.generators.budget import bytes_of, rows_within
 from rm_monitor.generators.engine import EngineGenerator, choosing, paged, recording
 from rm_monitor.generators.engine.decode import Decoder
 from rm_monitor.generators.engine.facts import Facts
-from rm_monitor.generators.engine.generator import _bytes
 from rm_monitor.generators.engine.pages import Pool
 from rm_monitor.generators.engine.rows import Table
 from rm_monitor.generators.engine.schedule import Job, Queue
@@ -278,8 +278,22 @@ def test_a_large_policy_has_150_rows_on_a_card_that_training_fills():
         num_key_value_heads=8, num_attention_heads=32, head_dim=128, hidden_size=4096, num_hidden_layers=32,
         vocab_size=128256,
     )  # fmt: skip
-    slot, row = _bytes(config, 2, DRAWN)
+    slot, row = bytes_of(config, 2, DRAWN)
     jobs = [Job(np.zeros(200, dtype=np.int64), prompt=i, key=(0, 0)) for i in range(256)]
     for page in (1, 256):
         queue = Queue(jobs, 256, row // slot, page)
         assert len(queue.take((8 + 70 - 34) * (1 << 30) // 4 // slot)) >= 150
+
+
+def test_what_the_engine_refuses_is_answered_by_as_many_rows_as_memory_holds():
+    """The same card and model: 32 rows of `generate` would be an eighth of what fits."""
+    config = hf.LlamaConfig(
+        num_key_value_heads=8, num_attention_heads=32, head_dim=128, hidden_size=4096, num_hidden_layers=32,
+        vocab_size=128256,
+    )  # fmt: skip
+    free = (8 + 70 - 34) * (1 << 30) // 4
+    given = {"itemsize": 2, "sampling": Sampling(max_new_tokens=256), "longest": 200}
+    assert 80 < rows_within(free, config, **given, on_cpu=False) < 100
+    assert rows_within(free, config, **given, on_cpu=True) == 32
+    assert rows_within(1, config, **given, on_cpu=False) == 1
+    assert rows_within(free, hf.MambaConfig(), **given, on_cpu=False) == 32  # it has no keys to count

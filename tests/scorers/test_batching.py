@@ -102,3 +102,9 @@ def test_one_row_a_forward_means_no_padding():
         rows(3, 5, 5), lambda b: seen.append(tuple(b.ids.shape)) or total(b), device=CPU
     )
     assert seen == [(1, 5), (1, 5), (1, 3)]
+
+
+@pytest.mark.parametrize(("device", "tokens"), [("cpu", 1024), ("cuda", 16_384), ("mps", 16_384)])
+def test_a_forward_is_as_large_as_its_device_likes_it(device, tokens):
+    assert Batcher().budget(torch.device(device)) == tokens
+    assert Batcher(tokens=77).budget(torch.device(device)) == 77

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from rm_monitor.generators.budget import bytes_of, head_width
 from rm_monitor.generators.engine.attention import Forward, attending
 from rm_monitor.generators.engine.check import TRIAL, disagreement, two_prompts
 from rm_monitor.generators.engine.choosing import Chooser
@@ -153,7 +154,7 @@ class EngineGenerator:
         mixed: torch.dtype | None,
     ) -> tuple[list[Answer], Facts]:
         device, dtype = _device(model), mixed or model.dtype
-        slot, row = _bytes(model.config, dtype.itemsize, sampling)
+        slot, row = bytes_of(model.config, dtype.itemsize, sampling)
         page, attention = self._paging(model, dtype)
         budget = self.memory if self.memory is not None else free_memory(device)
         facts, table = Facts(), Table(jobs, sampling.max_new_tokens)
@@ -188,7 +189,7 @@ class EngineGenerator:
 
     def _paging(self, model: Any, dtype: torch.dtype) -> tuple[int, Varlen | None]:
         """Slots of a page, and the attention over pages; None: keys and values lie in groups."""
-        attention = kernel_of(_device(model), dtype, _width(model.config))
+        attention = kernel_of(_device(model), dtype, head_width(model.config))
         if self.pages is not None:
             return self.pages, attention or reference
         return (PAGE, attention) if attention is not None else (1, None)
@@ -231,19 +232,6 @@ class EngineGenerator:
     def _hand_over(self, reason: str) -> None:
         log.warning("completions come from transformers' own generate, which is slower: %s", reason)
         self._reason = reason
-
-
-def _bytes(config: Any, itemsize: int, sampling: Sampling) -> tuple[int, int]:
-    """Bytes of one slot in all layers, and of what one row's logits become while its token is chosen."""
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    slot = 2 * config.num_hidden_layers * heads * _width(config) * itemsize
-    whole = sampling.temperature > 0 and sampling.top_p >= 1  # noise for every word
-    return slot, (36 if whole else 12) * config.vocab_size
-
-
-def _width(config: Any) -> int:
-    """Of a head."""
-    return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
 
 
 def _device(model: Any) -> torch.device:

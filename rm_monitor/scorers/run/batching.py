@@ -15,6 +15,7 @@ __all__ = ["Batch", "Batcher", "Row", "Work", "collate", "plan"]
 
 log = logging.getLogger("rm_monitor")
 
+FULL = {"cpu": 1024, "accelerator": 16_384}  # tokens that fill it: more cost a CPU its cache
 RATIO = 1.25  # longest to shortest row of a batch: 3 to 5 % of its tokens are padding
 
 
@@ -94,7 +95,7 @@ class Batcher:
     """Runs a forward over rows, in batches that fit.
 
     Args:
-        tokens: Token budget of a batch, padding included; 1,024 costs no speed on a CPU.
+        tokens: Token budget of a batch, padding included; None: by the device.
         single: One sequence a forward and no padding: scores that repeat to the last bit.
         pad_id: What rows are filled up with; never attended to.
         switch: Length above which the network reads positions in another way: rows on both sides of it
@@ -102,14 +103,18 @@ class Batcher:
     """
 
     def __init__(
-        self, *, tokens: int, single: bool = False, pad_id: int = 0, switch: int | None = None
+        self, *, tokens: int | None = None, single: bool = False, pad_id: int = 0, switch: int | None = None
     ) -> None:
-        if tokens < 1:
+        if tokens is not None and tokens < 1:
             raise ValueError(f"`batch_tokens` must be at least 1, got {tokens}")
         self.tokens = tokens
         self.single = single
         self.pad_id = pad_id
         self.switch = switch
+
+    def budget(self, device: torch.device) -> int:
+        """Tokens of a batch there."""
+        return self.tokens if self.tokens is not None else FULL.get(device.type, FULL["accelerator"])
 
     @property
     def policy(self) -> str:
@@ -161,7 +166,7 @@ class Batcher:
         outputs: dict[int, torch.Tensor] = {}
         todo = list(range(len(rows)))
         while todo:
-            for chosen, forward in planned(todo, self.tokens):
+            for chosen, forward in planned(todo, self.budget(device)):
                 result = self._try(forward, [len(rows[i].ids) for i in chosen], device)
                 if result is None:
                     break  # plan what is left again, with the smaller budget
