@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 HERE = ROOT / "integrations"
 PLACE = Path(os.environ.get("RM_MONITOR_HOSTS", ROOT / ".hosts"))
 QUICK = ("lightning", "accelerate", "ray", "trackers", "llama.cpp")  # what CI runs
-COMMON = ("pytest>=8", "datasets", "peft")
+COMMON = ("pytest>=8", "pytest-timeout", "datasets", "peft")
 
 
 def main(names: list[str]) -> int:
@@ -65,7 +65,16 @@ def build(name: str) -> bool:
 def run(name: str) -> bool:
     """The host's test, in its environment."""
     python = PLACE / name / "bin" / "python"
-    command = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", str(HERE / name)]
+    command = [
+        str(python),
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--timeout=1800",
+        str(HERE / name),
+    ]
     path = f"{PLACE / name / 'bin'}{os.pathsep}{os.environ['PATH']}"
     env = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}
     return subprocess.run(command, check=False, cwd=ROOT, env=env).returncode == 0

@@ -117,6 +117,13 @@ def summary(
         )
         if best.checkpoint:
             lines.append(f'        from_pretrained("{for_terminal(best.checkpoint)}")')
+        last = curve[-1].step if curve else best.step
+        if last != best.step:  # what a host leaves and pushes is the last
+            run = for_terminal(output_dir.rstrip("/").removesuffix("_rm_monitor").rstrip("/") or ".")
+            lines.append(
+                f"        What training leaves in {run} is step {last}, not the best: "
+                f"rm-monitor best {run} --export DIR takes step {best.step}"
+            )
         if beside := others(verdict, best, metric=metric):
             lines.append(f"  {beside}")
     lines += [f"  {note(s, metric=metric)}" for s in verdict.signals if is_loud(s)]

@@ -24,6 +24,7 @@ from rm_monitor.monitor.border import guarded
 from rm_monitor.monitor.examine import examine
 from rm_monitor.monitor.host import Host, host_of
 from rm_monitor.monitor.monitor import RewardMonitor
+from rm_monitor.monitor.pushing import add_to_card, after_the_card
 from rm_monitor.monitor.run import Run
 from rm_monitor.monitor.steering import SelectBest, Steering, asked_for
 from rm_monitor.training.unwrap import tokenizer_of
@@ -211,6 +212,21 @@ class RewardMonitorCallback(TrainerCallback):
         self._steering.mark(state, self.monitor.best, self._output_dir)
         self._training = False
         self.monitor.close()
+
+    @guarded
+    def on_push_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Let the model card that the Trainer is about to write say how the training went."""
+        run, trainer = self.monitor.run, host_of(self).trainer
+        if run is None or trainer is None or not run.is_first or not run.curve:
+            return
+
+        def add() -> None:
+            try:
+                add_to_card(run, Path(args.output_dir))
+            except Exception as problem:
+                self.parts.failures("card", "the model card says nothing of the run", problem)
+
+        after_the_card(trainer, add)
 
     # ------------------------------------------------------------------ when
 
