@@ -1,7 +1,9 @@
 """Prompts and references that the training set holds are found, within bounds; training is not disturbed."""
 
 import itertools
+import json
 import random
+from unittest import mock
 
 import pytest
 
@@ -193,10 +195,29 @@ def test_a_trainer_run_says_in_one_sentence_what_it_found_and_trains_the_same(
     assert printed.count("CONTAMINATED: 1 of 2 prompts are in the 5 rows of the training set") == 1
     manifest = json.loads((tmp_path / "a" / "_rm_monitor" / "manifest.json").read_text())
     assert manifest["contamination"]["overlapping"] or manifest["contamination"]["exact"]
-    monkey = RewardMonitor.examine
-    try:
-        RewardMonitor.examine = lambda self, *a: None
+    with mock.patch("rm_monitor.monitor.callback.examine"):
         without = train(tmp_path / "b", asked)
-    finally:
-        RewardMonitor.examine = monkey
     assert all(with_it[name].equal(without[name]) for name in without)
+
+
+CELL = "They came at dawn, and nobody in the whole village had heard a single sound of it"
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"conversations": [{"from": "human", "value": CELL}]},
+        {"messages": json.dumps([{"role": "user", "content": CELL}])},
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": CELL}]}]},
+    ],
+    ids=str,
+)
+def test_a_prompt_is_found_however_a_training_row_writes_its_turns(row):
+    assert check([*prompts_of([CELL])], [], [row]).exact == ("p0",)
+
+
+def test_the_rows_of_a_data_frame_are_read():
+    import pandas as pd
+
+    rows, n = rows_of(pd.DataFrame({"prompt": [CELL, "x"]}))
+    assert (check([*prompts_of([CELL])], [], rows, total=n).exact, n) == (("p0",), 2)

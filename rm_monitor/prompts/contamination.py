@@ -12,11 +12,15 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rm_monitor.prompts.cells import opened
+from rm_monitor.prompts.frames import records
+from rm_monitor.prompts.turns import are_turns
 from rm_monitor.types import Prompt, ReferenceSet
 
 __all__ = ["Contamination", "check", "rows_of", "texts_of"]
@@ -82,7 +86,8 @@ class Contamination:
         return (
             f"CONTAMINATED: {self.found} of {self.prompts} prompts are in {where} ({len(self.exact)} word "
             f"for word, {len(self.overlapping)} by {GRAM} words in a row{by}): their answers are learned by "
-            "heart, and the curve flatters. Leave them out of the prompts or of the training set"
+            "heart, and the curve flatters. Draw others: "
+            "`rm-monitor prompts SOURCE --without TRAINING_SET -o prompts.jsonl`"
         )
 
 
@@ -150,6 +155,9 @@ def rows_of(dataset: Any, *, most_rows: int = MOST_ROWS) -> tuple[Iterator[Any],
     A dataset that can only be read once, such as a generator, is left alone: what we took, training would
     miss.
     """
+    if type(dataset).__module__.partition(".")[0] in ("pandas", "polars", "pyarrow"):
+        frame, n = records(dataset), len(dataset)
+        return islice(frame or (), 0, None, max(1, -(-n // most_rows))), n
     try:
         n = len(dataset)
     except TypeError:
@@ -168,10 +176,13 @@ def texts_of(row: Any, decode: Decode | None = None) -> Iterator[str]:
     """
     if isinstance(row, str):
         yield row[:_LONGEST]
+        if are_turns(turns := opened(row)):  # a conversation in a cell
+            yield from texts_of(turns, decode)
     elif isinstance(row, Mapping):
-        if isinstance(row.get("content"), str):
-            yield row["content"][:_LONGEST]
-            return
+        for said in ("content", "value"):  # of a turn; the parts of a text are texts
+            if said in row and row.keys() & {"role", "from"}:
+                yield from texts_of(row[said], decode)
+                return
         for name, value in row.items():
             if decode is not None and str(name).endswith("ids") and name not in _NO_TEXT:
                 ids = value.tolist() if hasattr(value, "tolist") else value

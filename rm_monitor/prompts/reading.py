@@ -56,6 +56,7 @@ class Reading:
         form: Of what is asked; see `Asked`.
         has_id: Whether the id is the row's own, not a hash.
         texts: Name of a column -> the answer, or other text, in it.
+        answers: Names of those of ``texts`` that answer, by layout or by name.
         unasked: Columns of text that are neither asked nor known as anything else.
     """
 
@@ -66,6 +67,7 @@ class Reading:
     form: str = "turns"
     has_id: bool = True
     texts: Mapping[str, str] = field(default_factory=dict)
+    answers: tuple[str, ...] = ()
     unasked: tuple[str, ...] = ()
 
 
@@ -97,6 +99,8 @@ def read_row(value: Any, number: int, columns: Columns | None = None) -> Reading
     ignored = {normal(name) for name in columns.ignore if not _SLICE.fullmatch(name)}
     cut = {normal(found[1]) for name in columns.ignore if (found := _SLICE.fullmatch(name))}
     every = columns_of(value)
+    if every.get("raw") is True:  # as we write prompts that are continued as they stand
+        columns = replace(columns, raw=True)
     named = {normal(name): item for name, item in every.items()}
     fields = {n: _first(item) if n in cut else item for n, item in named.items() if n not in ignored}
     asked, layout = _asked(fields, columns, every)
@@ -161,6 +165,10 @@ def _reading(
         row=number,
     )
     used = {*BESIDE, *((layout.asked + layout.answers) if layout else (normal(columns.prompt or ""),))}
+    texts = _texts(every, asked, names)
+    told = {names.get(name, name) for name in (*asked.answers, *(layout.answers if layout else ()))}
+    if isinstance(every.get("references"), Mapping):
+        told |= set(map(str, every["references"]))
     unasked = _unasked({n: v for n, v in (fields or {}).items() if n not in used}, prompt, names)
     return Reading(
         prompt=prompt if id else replace(prompt, id=digest(prompt.question)),
@@ -169,7 +177,8 @@ def _reading(
         layout=layout,
         form=asked.form,
         has_id=id is not None,
-        texts=_texts(every, asked, names),
+        texts=texts,
+        answers=tuple(name for name in texts if name in told or kind_of(name) == "answer"),
         unasked=unasked,
     )
 

@@ -1,0 +1,76 @@
+"""``rm-monitor prompts``: where the prompts of a run come from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rm_monitor.cli.base import Json, app, echo
+
+__all__ = ["prompts"]
+
+
+@app.command()
+def prompts(
+    source: Annotated[str, typer.Argument(help="File, folder of shards or pattern; see docs/inputs.md.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="JSON lines to write.")],
+    n: Annotated[int, typer.Option("--n", "-n", help="How many prompts.")] = 256,
+    without: Annotated[
+        list[Path] | None, typer.Option(help="Training set: what it holds is not drawn; repeatable.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
+    prompt_column: Annotated[str | None, typer.Option(help="The column that is asked.")] = None,
+    id_column: Annotated[str | None, typer.Option(help="The column of ids.")] = None,
+    tags_column: Annotated[str, typer.Option(help="The column of tags, drawn in their shares.")] = "tags",
+    ignore_column: Annotated[
+        list[str] | None, typer.Option(help="A column that may be left out of what is asked; repeatable.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Draw prompts for a run: all lengths and tags in their shares, none twice, none that training sees.
+
+    Example: rm-monitor prompts ultrafeedback/test-*.parquet --without train.jsonl -o prompts.jsonl
+    """
+    import numpy as np  # noqa: PLC0415  each command pays for itself only
+
+    from rm_monitor import stats  # noqa: PLC0415
+    from rm_monitor.prompts import sample_prompts, write_prompts  # noqa: PLC0415
+
+    sample = sample_prompts(
+        source,
+        n,
+        without=without or None,
+        seed=seed,
+        prompt_column=prompt_column,
+        id_column=id_column,
+        tags_column=tags_column,
+        ignore_columns=ignore_column or (),
+    )
+    write_prompts(output, sample.prompts)
+    drawn = len(sample.prompts)
+    half = stats.rate(np.resize([0.0, 1.0], drawn))
+    if as_json:
+        facts = {name: getattr(sample, name) for name in ("rows", "refused", "repeated", "near", "trained")}
+        echo(
+            json.dumps(
+                {
+                    "output": str(output),
+                    "prompts": drawn,
+                    **facts,
+                    "references": sorted(sample.prompts.columns),
+                }
+            )
+        )
+        return
+    echo(str(sample))
+    if drawn < n:
+        echo(f"asked for {n}: there are no more different prompts that training does not see")
+    names = ", ".join(repr(name) for name in sample.prompts.columns) or "none"
+    echo(f"written to {output}; references: {names}")
+    echo(
+        f"one evaluation of {drawn} prompts tells a win rate of 50% from below {half.low:.1%} and above "
+        f"{half.high:.1%}"
+    )
