@@ -72,7 +72,7 @@ def alarm(update: Update) -> str:
 
 
 def news(update: Update) -> str:
-    """What was not seen before, beside the headline: one line for tells, a block for what is graver."""
+    """What was not seen before, beside the headline: a line for text metrics, a block for what is graver."""
     loud = [s for s in update.news if is_loud(s)]
     at = f"at step {update.point.step}"
     lines = [f"rm_monitor NOTE {at}: {note(s, metric=update.metric)}" for s in loud]

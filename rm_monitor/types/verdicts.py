@@ -55,12 +55,12 @@ class Signal:
             sees a fall, the judge none) | ``training_reward`` (it rises while the headline falls) |
             ``same_reward_model`` (the judge is what is optimised) | ``length_explains`` |
             ``not_confirmed`` (a warning, by fresh prompts) | ``duplicates`` (most prompts get an answer that
-            others get too) | a tell that moved: ``length``, ``truncated``, ``repetition`` ...
+            others get too) | a text metric that moved: ``length``, ``truncated``, ``repetition`` ...
         about: The scorer, log key or metric it is about; of ``same_reward_model``: what is the same.
         step: Where it is seen; None for what holds for the whole run.
         against: The earlier steps it is compared with.
-        change: How much it moved since then, with its interval; for a tell one that holds for all tells and
-            evaluations of the run together.
+        change: How much it moved since then, with its interval; for a text metric one that holds for
+            all of them and all evaluations of the run together.
         drop: Of the test that fired, as in `Verdict`; None if none did.
         judge: How the headline metric moved between the same steps.
         before: Its value then.
