@@ -30,7 +30,7 @@ LIGHT = {
     *("evaluation", "verdict", "checkpoints", "report", "monitor", "runs", "cli"),
 }
 # These files of light rooms work with torch or transformers and are loaded late by their room.
-HEAVY_FILES = {"monitor/callback.py", "monitor/overlap"}
+HEAVY_FILES = {"monitor/callback", "monitor/overlap"}
 HEAVY = {"torch", "transformers", "accelerate", "wandb"}
 MODULES = sorted(ROOT.rglob("*.py"))
 

@@ -33,7 +33,7 @@ def monitor_of(folder, reward_model, *sinks, **arguments):
 
 def said(monitor):
     """What the monitor's sink was shown: texts by step, in the order in which they came."""
-    updates = next(s for s in monitor.run._shared.recorder._sinks if isinstance(s, Keeps)).updates
+    updates = next(s for s in monitor.run._shared.recorder._shown.sinks if isinstance(s, Keeps)).updates
     return [(u.point.step, [[c.text for c in row] for row in u.table.completions]) for u in updates]
 
 

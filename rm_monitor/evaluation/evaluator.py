@@ -7,8 +7,6 @@ here, and training is left as it was.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from typing import Any
 from rm_monitor.curve.measured import Measured
 from rm_monitor.errors import RanksLostError, UnsupportedSetupError
 from rm_monitor.evaluation.answering import Answering
+from rm_monitor.evaluation.costs import since, timed
 from rm_monitor.evaluation.scorer_set import Panel
 from rm_monitor.prompts import PromptSet
 from rm_monitor.prompts.conditions import Conditions
@@ -281,9 +280,9 @@ class Evaluator:
                 self.references = self._own.make(completions, step)
             self._own.keep()
         before, facts["seconds_score"] = self.panel.spent(), 0.0
-        with _timed(facts, "seconds_score"):
+        with timed(facts, "seconds_score"):
             values = self.panel.values(completions, self.references)
-        facts.update(_since(before, self.panel.spent(), facts["seconds_score"]))
+        facts.update(since(before, self.panel.spent(), facts["seconds_score"]))
         if self.panel.noise:
             facts["noise"] = self.panel.noise  # for whoever compares these rewards with others later
         return Table(
@@ -291,22 +290,3 @@ class Evaluator:
             completions=tuple(tuple(row) for row in completions),
             values=values,
         )
-
-
-def _since(before: Mapping[str, int], now: Mapping[str, int], seconds: float) -> Iterator[tuple[str, float]]:
-    """What the judges did in these seconds, by `Panel.spent`."""
-    done = {name: count - before[name] for name, count in now.items()}
-    if looked := done["kept"] + done["new"]:
-        yield "cache_hits", done["kept"] / looked
-    if done["tokens"]:
-        yield "score_tokens", float(done["tokens"])
-        yield "score_tokens_per_second", done["tokens"] / max(seconds, 1e-9)
-
-
-@contextmanager
-def _timed(facts: dict[str, float], name: str) -> Iterator[None]:
-    began = time.monotonic()
-    try:
-        yield
-    finally:
-        facts[name] += time.monotonic() - began

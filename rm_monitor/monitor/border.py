@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
-from rm_monitor.errors import UnsupportedSetupError
+from rm_monitor.errors import FirstEvaluationError, UnsupportedSetupError
+from rm_monitor.monitor.parts import Parts
+from rm_monitor.monitor.run import Run
 
-__all__ = ["guarded"]
+__all__ = ["guarded", "inside"]
 
 
 def guarded(event: Callable[..., None]) -> Callable[..., None]:
@@ -31,3 +34,26 @@ def guarded(event: Callable[..., None]) -> Callable[..., None]:
             self.parts.failures(event.__name__, f"{event.__name__} at step {step} failed", problem)
 
     return within
+
+
+@contextmanager
+def inside(parts: Parts, run: Run, step: int) -> Iterator[list[str]]:
+    """The same for a hand-written loop: what went wrong is said, and is in the list that is handed out.
+
+    Out go also what is refused before anything is lost: the first contact of a run with the model.
+
+    Args:
+        parts: Whose failures are counted, and what the user asked for.
+        run: The run.
+        step: Optimizer step.
+    """
+    failed: list[str] = []
+    try:
+        yield failed
+    except (FirstEvaluationError, UnsupportedSetupError):
+        raise
+    except Exception as problem:
+        if parts.settings.on_error == "raise" or not run.touched:
+            raise
+        failed.append(f"{type(problem).__name__}: {problem}")
+        parts.failures("monitor", f"step {step} could not be judged; training goes on", problem)

@@ -18,17 +18,13 @@ import math
 from pathlib import Path
 from typing import Any
 
-from transformers import TrainerCallback
-
 from rm_monitor.monitor.border import guarded
+from rm_monitor.monitor.callback_acts import CallbackActs, is_last, tokenizer_in
 from rm_monitor.monitor.examine import examine
 from rm_monitor.monitor.host import Host, host_of
 from rm_monitor.monitor.monitor import RewardMonitor
 from rm_monitor.monitor.pushing import add_to_card, after_the_card
-from rm_monitor.monitor.run import Run
 from rm_monitor.monitor.steering import SelectBest, Steering, asked_for
-from rm_monitor.training.unwrap import tokenizer_of
-from rm_monitor.types import EvalPoint
 from rm_monitor.types.checks import one_of
 
 __all__ = ["RewardMonitorCallback"]
@@ -36,7 +32,7 @@ __all__ = ["RewardMonitorCallback"]
 log = logging.getLogger("rm_monitor")
 
 
-class RewardMonitorCallback(TrainerCallback):
+class RewardMonitorCallback(CallbackActs):
     """Judges checkpoints while a Trainer (transformers, TRL, ...) runs; takes no trainer argument.
 
     Numbers reach the Trainer as ``eval_rm_<metric>``, so ``metric_for_best_model="rm_win_prob"``,
@@ -76,18 +72,9 @@ class RewardMonitorCallback(TrainerCallback):
         given = {"stop_on_degradation": stop_on_degradation, "baseline": baseline, "examine": examine}
         for name, value in given.items():
             one_of(name, value, (True, False), "on or off")
-        self.monitor = monitor
-        self.parts = monitor._parts
-        self.select_best = select_best
-        self.stop_on_degradation = stop_on_degradation
+        super().__init__(monitor, select_best, stop_on_degradation)
         self.baseline = baseline
         self.examine = examine
-        self._steering = Steering(select_best, "win_prob", monitor.settings.name)
-        self._training = False
-        self._judged: int | None = None
-        self._output_dir = Path()
-        self._optimizer: Any = None
-        self._epochs: dict[int, float | None] = {}  # of evaluations that come late
 
     # ------------------------------------------------------------------ events, in the order they come
 
@@ -116,7 +103,7 @@ class RewardMonitorCallback(TrainerCallback):
         self._steering.begin(args, run.folder)
         self._training, self._epochs = True, {}
         self._judged = run.last_step if state.global_step else None
-        model, tokenizer = kwargs.get("model"), _tokenizer(kwargs)
+        model, tokenizer = kwargs.get("model"), tokenizer_in(kwargs)
         if self.examine and run.is_first:
             dataset = getattr(kwargs.get("train_dataloader"), "dataset", None)
             examine(run, settings.prompts, settings.references, dataset, tokenizer, self.parts.failures)
@@ -140,7 +127,7 @@ class RewardMonitorCallback(TrainerCallback):
     @guarded
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Judge the weights if the schedule, the Trainer or the end of the run asks for this step."""
-        last = _is_last(state) or bool(control.should_training_stop)
+        last = is_last(state) or bool(control.should_training_stop)
         if last or self._is_due(args, state, control):
             self._judge_once(args, state, control, kwargs, last=last)
         self._collect(args, state, control, wait=last)
@@ -240,111 +227,6 @@ class RewardMonitorCallback(TrainerCallback):
             return True
         return run.due(state.global_step)
 
-    # ------------------------------------------------------------------ what
-
-    def _judge_once(
-        self, args: Any, state: Any, control: Any, kwargs: dict[str, Any], *, last: bool = False
-    ) -> None:
-        if state.global_step != self._judged:
-            self._judge(args, state, control, kwargs, last=last)
-
-    def _judge(
-        self, args: Any, state: Any, control: Any, kwargs: dict[str, Any], *, last: bool = False
-    ) -> None:
-        """Evaluate, and steer the Trainer by what was found."""
-        run = self.monitor.run
-        if run is None:
-            return
-        step = state.global_step
-        self._judged = step
-        self._epochs[step] = state.epoch
-        point = run.evaluate(
-            kwargs.get("model"),
-            _tokenizer(kwargs),
-            step=step,
-            about_to_save=step > 0 and (bool(control.should_save) or self.select_best is not False),
-            whatever_it_costs=last or _is_last(state),  # a run ends with a judged checkpoint
-            optimizer=self._optimizer,
-        )
-        if point.status != "pending":  # one that is comes with `_collect`
-            self._react(point, state, control)
-
-    def _collect(self, args: Any, state: Any, control: Any, *, wait: bool) -> None:
-        """React to what a second process has found; before the Trainer's best is loaded, to all of it."""
-        run = self.monitor.run
-        found = () if run is None else run.collect(wait=wait)
-        for point in found:
-            self._react(point, state, control)
-        if found:
-            self._steering.mark(state, self.monitor.best, self._output_dir)
-
-    def _react(self, point: EvalPoint, state: Any, control: Any) -> None:
-        """Steer the Trainer by a point of the curve."""
-        name = self.monitor.settings.name
-        prefix = f"rm_monitor/{name}/" if name else "rm_monitor/"
-        row = {f"{prefix}{name}": e.value for name, e in point.metrics.items() if math.isfinite(e.value)}
-        epoch = self._epochs.pop(point.step, state.epoch)
-        state.log_history.append({**row, "epoch": epoch, "step": point.step})
-        best = self.monitor.best
-        if best is not None and best.step == state.global_step > 0:
-            control.should_save = True
-            if not control.should_evaluate:
-                self._steering.take(state, best)
-        if self.stop_on_degradation and self.monitor.verdict.consecutive >= 2:
-            control.should_training_stop = True
-
-    def _pass_on(
-        self,
-        args: Any,
-        state: Any,
-        control: Any,
-        metrics: dict[str, float],
-        kwargs: dict[str, Any],
-        host: Host,
-        *,
-        complete: bool,
-    ) -> None:
-        """Put our numbers into a dict of the Trainer's.
-
-        When it is to be ``complete`` the asked-for key must be there, also if there is no number for it.
-        """
-        asked = asked_for(args)
-        ours = self._steering.is_ours(asked)
-        if not any(key.startswith("eval_") and key.endswith("_runtime") for key in metrics):
-            return  # of another data set: metric_key_prefix="test"
-        if host.sums_metrics and not ours:
-            return  # the objective of a search would be their sum
-        point = self._point_for(args, state, control, kwargs, ours)
-        metrics.update(self._steering.values(point, self.monitor.verdict, asked if ours else ""))
-        if ours and asked not in metrics and complete:
-            metrics.update(self._steering.carried(asked, args, host, kwargs.get("lr_scheduler")))
-        self._steering.agree(state, metrics, self.monitor.best)
-
-    def _point_for(
-        self, args: Any, state: Any, control: Any, kwargs: dict[str, Any], ours: bool
-    ) -> EvalPoint | None:
-        """The numbers of the weights that the Trainer is evaluating."""
-        run, step, model = self.monitor.run, state.global_step, kwargs.get("model")
-        if self._training and run is not None:
-            if ours:
-                self._judge_once(args, state, control, kwargs)
-            return _at(run, step) if self._judged == step else None
-        # before a training or after it, when other weights may have been loaded
-        if run is not None and (known := run.look_up(model, _tokenizer(kwargs))) is not None:
-            return known
-        if not ours:
-            return None
-        folder = self.monitor.settings.folder_in(args.output_dir)
-        point, error = self.parts.preview(model, _tokenizer(kwargs), step=step, folder=folder)
-        if error is not None:
-            self.parts.failures("evaluation", "these weights could not be judged", error)
-        return point
-
-    def _was_changed(self, run: Run, step: int, kwargs: dict[str, Any]) -> bool:
-        """Whether the weights are no longer those that were judged at this step."""
-        judged = _at(run, step)
-        return judged is not None and run.differs(judged, kwargs.get("model"), _tokenizer(kwargs))
-
     def _refuse(self, args: Any, host: Host) -> None:
         """Refuse what cannot work with this Trainer's arguments.
 
@@ -367,18 +249,6 @@ class RewardMonitorCallback(TrainerCallback):
                     f"two monitors on one trainer write into the same folder, {folder}: give each a name, "
                     "such as RewardMonitor(..., name='math'), which is also a part of its keys"
                 )
-
-
-def _at(run: Run, step: int) -> EvalPoint | None:
-    return next((point for point in run.curve if point.step == step), None)
-
-
-def _tokenizer(kwargs: dict[str, Any]) -> Any:
-    return tokenizer_of(kwargs.get("processing_class") or kwargs.get("tokenizer"))
-
-
-def _is_last(state: Any) -> bool:
-    return bool(state.max_steps > 0 and state.global_step >= state.max_steps)
 
 
 def _follows_anything(args: Any) -> bool:

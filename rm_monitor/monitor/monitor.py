@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from rm_monitor.errors import FirstEvaluationError, UnsupportedSetupError
+from rm_monitor.monitor.border import inside
 from rm_monitor.monitor.config import MonitorConfig
+from rm_monitor.monitor.loop import goes_back, resumes_from
 from rm_monitor.monitor.parts import Parts
 from rm_monitor.monitor.run import Run
 from rm_monitor.monitor.saving import SavesCheckpoint
 from rm_monitor.monitor.settings import Settings, check
-from rm_monitor.records.history import History
 from rm_monitor.types import Alarm, Best, EvalPoint, Generator, Sampling, Sink, Verdict
 
 __all__ = ["RewardMonitor"]
-
-log = logging.getLogger("rm_monitor")
 
 
 class RewardMonitor:
@@ -53,8 +49,8 @@ class RewardMonitor:
             mapping: a server (docs/generation-servers.md); ``{"sharded_weights": "keep"}``: a model that FSDP
             or ZeRO-3 spread answers as it is, slower, and a rank that fails ends the job; by default
             (``"gather"``) every rank has whole weights while it answers.
-        kl: True: also log ``kl``, the divergence of the policy from the initial one in nats a token, for two
-            more forward passes over the answers. Or the initial policy itself: a folder, hub id or model.
+        kl: True: also log ``kl``, the divergence from the initial policy in nats a token, for two forward
+            passes more; or the initial policy itself: a folder, hub id or model.
         overlap: True: all evaluations but the first of a run are made by a second process, of a copy of the
             weights, while training goes on; or the device it works on, such as ``"cuda:1"``. Same answers;
             points come late, at their right step (``docs/design/overlap.md``). One training process only.
@@ -178,13 +174,13 @@ class RewardMonitor:
         does a step that goes back.
         """
         run = self._run
-        if run is None or run.by_hand is False or self._goes_back(run, step):
+        if run is None or not run.by_hand or goes_back(run, step, self._seen):
             run = self._begin_by_hand(step)
         if run.state != "open":
             run.reopen()
         self._seen = step
         if run.overlaps:
-            with self._guarded(run, step):
+            with inside(self._parts, run, step):
                 run.collect()
         due = run.due(step)
         run.touch(model, tokenizer, step=step, will_judge=due)
@@ -220,7 +216,7 @@ class RewardMonitor:
         run = self._run if self._run is not None else self._begin_by_hand(step)
         run.reopen()
         found: list[EvalPoint] = []
-        with self._guarded(run, step) as failed:
+        with inside(self._parts, run, step) as failed:
             found.append(run.evaluate(model, tokenizer, step=step, checkpoint=checkpoint, save=save))
         return found[0] if found else EvalPoint(step=step, status="failed", reason=failed[0])
 
@@ -230,7 +226,7 @@ class RewardMonitor:
         Every rank must call it: what rank 0 finds is broadcast.
         """
         if self._run is not None:
-            with self._guarded(self._run, step):
+            with inside(self._parts, self._run, step):
                 self._run.saved(step, checkpoint)
 
     def note(self, step: int, logs: Mapping[str, Any], arguments: Any = None) -> None:
@@ -245,10 +241,8 @@ class RewardMonitor:
             arguments: The trainer's; its ``reward_model_path`` is read, if it has one.
         """
         run = self._run if self._run is not None else self._begin_by_hand(step)
-        with self._guarded(run, step):
+        with inside(self._parts, run, step):
             run.note(step, logs, arguments)
-
-    # ------------------------------------------------------------------ begin and end
 
     def begin(
         self,
@@ -281,7 +275,7 @@ class RewardMonitor:
     def close(self) -> None:
         """Wait for what is outstanding, print the summary and let go of files. Safe to call twice."""
         if self._run is not None:
-            with self._guarded(self._run, self._run.last_step or 0):
+            with inside(self._parts, self._run, self._run.last_step or 0):
                 self._run.close()
 
     def __enter__(self) -> RewardMonitor:
@@ -293,43 +287,13 @@ class RewardMonitor:
         self.close()
 
     def _repr_html_(self) -> str:
-        """A card for notebooks: the verdict in words and the curve."""
+        """The card of a notebook."""
         from rm_monitor.report.card import card  # noqa: PLC0415  only a notebook asks
 
         return card(self.curve, self.verdict, self.best, self._parts.metric)
 
-    # ------------------------------------------------------------------ parts of it
-
     _seen: int | None = None  # step that a hand-written loop was at
-
-    def _goes_back(self, run: Run, step: int) -> bool:
-        """Whether a loop begins again: at an earlier step than it was, or than a run that has ended."""
-        last = run.last_step if self._seen is None or run.state == "closed" else self._seen
-        return (last is not None and step < last) or (run.state == "closed" and step == last)
 
     def _begin_by_hand(self, step: int) -> Run:
         """Begin a run of a hand-written loop: on from the folder's curve, if that begins before this step."""
-        return self.begin(resume_step=self._resumes_from(step))
-
-    def _resumes_from(self, step: int) -> int | None:
-        judged = [point.step for point in History.read_bare(self.settings.folder_in(None))]
-        if not judged or judged[0] >= step:
-            return None
-        on = max(s for s in judged if s < step)
-        if not (self._run is not None and self._run.state == "open"):
-            log.info("rm_monitor: the run in %s goes on after step %d", self.settings.folder_in(None), on)
-        return step - 1
-
-    @contextmanager
-    def _guarded(self, run: Run, step: int) -> Iterator[list[str]]:
-        """Nothing of ours gets out, but what the user asked for and what must end before training."""
-        failed: list[str] = []
-        try:
-            yield failed
-        except (FirstEvaluationError, UnsupportedSetupError):
-            raise
-        except Exception as problem:
-            if self.settings.on_error == "raise" or not run.touched:
-                raise
-            failed.append(f"{type(problem).__name__}: {problem}")
-            self._parts.failures("monitor", f"step {step} could not be judged; training goes on", problem)
+        return self.begin(resume_step=resumes_from(self.settings.folder_in(None), step))

@@ -18,11 +18,12 @@ from rm_monitor.checkpoints.selection import Selection
 from rm_monitor.curve import tables
 from rm_monitor.curve.measured import Measured
 from rm_monitor.messages.failures import FailureLog
+from rm_monitor.monitor.shown import Shown
 from rm_monitor.prompts.conditions import Conditions
 from rm_monitor.records.history import History
 from rm_monitor.records.texts import write_texts
 from rm_monitor.records.verdicts import write_verdict
-from rm_monitor.types import Best, ClosableSink, EvalPoint, FloatArray, Signal, Sink, Table, Update, Verdict
+from rm_monitor.types import Best, EvalPoint, FloatArray, Signal, Sink, Table, Update, Verdict
 from rm_monitor.verdict.fresh import FreshAnswers
 from rm_monitor.verdict.judging import Judging, Rules
 from rm_monitor.verdict.signals.watch import Watch
@@ -72,7 +73,7 @@ class Recorder:
         self.attempt = 0
         self._conditions = conditions
         self._reference_rewards = reference_rewards
-        self._sinks = sinks
+        self._shown = Shown(sinks, failures)
         self._failures = failures
         self._every = every
         self._name = name
@@ -184,8 +185,6 @@ class Recorder:
         self._contamination = found
         self._name_segment()
 
-    # ------------------------------------------------------------------ checkpoints
-
     def saved(self, step: int, checkpoint: Path) -> None:
         """A checkpoint of this step lies in this directory; the best is linked before rotation takes it."""
         self._selection.saved(step, checkpoint)
@@ -203,8 +202,6 @@ class Recorder:
             self._failures("checkpoints", "the best checkpoint could not be kept", problem)
         self._refresh()
 
-    # ------------------------------------------------------------------ begin and end
-
     def facts(self) -> dict[str, str]:
         """The run in words."""
         conditions = self._conditions()
@@ -219,13 +216,7 @@ class Recorder:
 
     def close(self) -> str:
         """Let sinks send what they hold back, let go of the files; the run's summary."""
-        for sink in self._sinks:
-            if isinstance(sink, ClosableSink):
-                try:
-                    sink.close()
-                except Exception as problem:
-                    name = type(sink).__name__
-                    self._failures(f"close {name}", f"{name} failed at the end of the run", problem)
+        self._shown.close()
         self._history.close()
         return messages.summary(
             self.curve, self.verdict, self.best, metric=self.rules.metric, output_dir=str(self.folder)
@@ -291,7 +282,9 @@ class Recorder:
             write_verdict(self.folder, self.verdict, self.points)
         except OSError as problem:
             self._failures("verdict file", "the verdict could not be written", problem)
-        conditions = self._conditions()
+        conditions, rewards = self._conditions(), None
+        with suppress(Exception):  # shown for information only; the failure itself is in the point
+            rewards = self._reference_rewards()
         update = Update(
             point=point,
             verdict=self.verdict,
@@ -303,20 +296,9 @@ class Recorder:
             prompts=tuple(conditions.prompts),
             table=table,
             references=conditions.references[0] if conditions.references else None,
-            reference_rewards=self._shown_reference_rewards(),
+            reference_rewards=rewards,
             output_dir=str(self.folder),
             run=self.facts(),
             name=self._name,
         )
-        for sink in self._sinks:
-            try:
-                sink.show(update)
-            except Exception as problem:
-                name = type(sink).__name__
-                self._failures(name, f"{name} failed at step {point.step}; training goes on", problem)
-
-    def _shown_reference_rewards(self) -> FloatArray | None:
-        try:
-            return self._reference_rewards()
-        except Exception:  # shown for information only; the failure itself is in the point
-            return None
+        self._shown.show(update)
