@@ -4,77 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from benchmarks import jitter as ups_and_downs
 from benchmarks import measure, simulation
 from benchmarks.cases import Case
+from benchmarks.rows import Row, average, share
 from benchmarks.simulation import Array
 from rm_monitor import stats
 from rm_monitor.types import Estimate, EvalPoint
 from rm_monitor.verdict.judge import Memory, judge
 
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """One measured number.
-
-    Attributes:
-        what: In words.
-        value: Measured.
-        error: Its Monte-Carlo standard error.
-        runs: Behind it.
-        reach: What it must reach, in words; empty: only told.
-        met: Whether it does, within nothing but rounding; None without a target.
-    """
-
-    what: str
-    value: float
-    error: float
-    runs: int
-    reach: str = ""
-    met: bool | None = None
-
-
 Table = Callable[[int], Iterator[Row]]
-
-
-def share(what: str, hits: Sequence[bool] | Array, *, most: float = np.inf, least: float = -np.inf) -> Row:
-    """A row for a share of runs."""
-    x = np.asarray(hits, dtype=np.float64)
-    p = float(x.mean())
-    bounded = [f"at least {least:g}"] * bool(np.isfinite(least)) + [f"at most {most:g}"] * bool(
-        np.isfinite(most)
-    )
-    met = least <= p <= most if bounded else None
-    return Row(
-        what=what,
-        value=p,
-        error=float(np.sqrt(p * (1 - p) / x.size)),
-        runs=x.size,
-        reach=", ".join(bounded),
-        met=met,
-    )
-
-
-def average(what: str, values: Sequence[float] | Array, *, most: float = np.inf) -> Row:
-    """A row for a mean over runs."""
-    x = np.asarray(values, dtype=np.float64)
-    x = x[np.isfinite(x)]
-    if not x.size:
-        return Row(what=what, value=np.nan, error=np.nan, runs=0)
-    error = float(x.std(ddof=1) / np.sqrt(x.size)) if x.size > 1 else np.nan
-    limit = np.isfinite(most)
-    return Row(
-        what=what,
-        value=float(x.mean()),
-        error=error,
-        runs=x.size,
-        reach=f"at most {most:g}" if limit else "",
-        met=bool(x.mean() <= most) if limit else None,
-    )
 
 
 # --------------------------------------------------------------------------- the alarm
@@ -240,21 +184,6 @@ def tolerance(runs: int) -> Iterator[Row]:
             yield share(f"fall of {100 * points:.0f} points, n = 256, tolerance {tolerated:g}: seen", seen)
 
 
-def jitter(runs: int) -> Iterator[Row]:
-    """The same with ``tolerance="jitter"``: the run's own ups and downs count as chance."""
-    runs = max(runs // 3, 2)
-    jittery = [replace(healthy(n), name=f"jitter, n = {n}", jitter=0.015) for n in (128, 256, 512)]
-    for case in (*jittery, healthy(256)):
-        seen = [bool(measure.watch(case, r, tolerance="jitter").alarms) for r in range(runs)]
-        yield share(f"{case.name}: alarms", seen)
-    fell = Case(name="jitter, fall", rates=simulation.fall(0.10), n=256, jitter=0.015)
-    falls = {"fall of 10 points with jitter, n = 256": fell} | FALLING
-    for what, case in falls.items():
-        yield share(
-            what, [late(measure.watch(case, r, tolerance="jitter").alarms, case) for r in range(runs)]
-        )
-
-
 # --------------------------------------------------------------------------- the best, the bands, the bounds
 
 
@@ -322,6 +251,12 @@ TABLES: dict[str, Table] = {
     "best": best,
     "coverage": coverage,
     "tolerance": tolerance,
-    "jitter": jitter,
+    "under_jitter": ups_and_downs.under_jitter,
+    "short_and_long": ups_and_downs.short_and_long,
+    "beyond_jitter": ups_and_downs.beyond_jitter,
+    "falls": ups_and_downs.falls,
+    "collapses": ups_and_downs.collapses,
+    "equal_falls": ups_and_downs.equal_falls,
+    "fresh": ups_and_downs.fresh,
     "cost": cost,
 }

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rm_monitor import stats
 from rm_monitor.checkpoints.disk import problem, step_of
 from rm_monitor.checkpoints.keeper import Keeper
+from rm_monitor.curve.chosen import best_of
 from rm_monitor.curve.curve import Curve
 from rm_monitor.types import Best, EvalPoint
 
@@ -34,16 +36,24 @@ class Selection:
         keep: How many candidates stay linked.
         metric: Headline metric: breaks ties and is the value shown.
         temperature: Of the pool score; None: fitted to the first point's spread, as the verdict does.
-        seed: Of the bootstrap behind ``p_best``.
+        seed: Of what ``p_best`` and the ties are reckoned with.
+        clusters: ``(n,)`` labels of prompts that belong together.
     """
 
     def __init__(
-        self, folder: Path, *, keep: int, metric: str, temperature: float | None = 1.0, seed: int = 0
+        self,
+        folder: Path,
+        *,
+        keep: int,
+        metric: str,
+        temperature: float | None = 1.0,
+        seed: int = 0,
+        clusters: NDArray[Any] | None = None,
     ) -> None:
         self.metric = metric
         self._keep = keep
         self._temperature = temperature
-        self._seed = seed
+        self._election = stats.Election(seed=seed, clusters=clusters)
         self._keeper = Keeper(folder)
         self._saved: dict[int, Path] = {}
         self._kept: dict[int, Path] = {}  # of this run, not of an earlier one in the same folder
@@ -116,15 +126,9 @@ class Selection:
         if not points or not eligible.any():
             return None
         choice = self._choose(points, eligible)
-        best = points[choice.index]
+        best = best_of(choice, points, self.metric)
         path = self._link(best.step) or self.path(best.step)
-        return Best(
-            step=best.step,
-            value=best.metrics[self.metric],
-            checkpoint=None if path is None else str(path),
-            p_best=choice.p_best,
-            tied=tuple(points[i].step for i in choice.tied if i != choice.index),
-        )
+        return replace(best, checkpoint=None if path is None else str(path))
 
     def keep(self, curve: Sequence[EvalPoint]) -> Best | None:
         """Link the top candidates that lie on disk, mark the best, let go of the others."""
@@ -174,13 +178,12 @@ class Selection:
     def _choose(self, points: Curve, eligible: Any) -> stats.BestChoice:
         scores = points.scores(self.metric)
         ties = np.array([p.metrics[self.metric].value for p in points])
-        return stats.best(
+        return self._election.choose(
             scores.rows,
             eligible=eligible,
             ties=ties,
             pool=scores.pool,
             temperature=self._temperature or (stats.pool_temperature(scores.rows[0]) if scores.pool else 1.0),
-            seed=self._seed,
         )
 
 
@@ -195,4 +198,7 @@ def _facts(best: Best, metric: str, attempt: int) -> dict[str, Any]:
         "n": best.value.n,
         "p_best": best.p_best,
         "tied": list(best.tied),
+        "cost": best.cost,
+        "earliest": best.earliest,
+        "earliest_cost": best.earliest_cost,
     }

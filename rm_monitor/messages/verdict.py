@@ -241,8 +241,18 @@ def ties(best: Best) -> str:
     if not best.tied:
         return "No other checkpoint comes close."
     if len(best.tied) == 1:
-        return f"1 other checkpoint, step {best.tied[0]}, cannot be told from it."
+        return f"1 other checkpoint, step {best.tied[0]}, cannot be told from it.{_costs(best)}"
     return (
         f"{len(best.tied)} other checkpoints, between step {min(best.tied)} and step {max(best.tied)}, "
-        "cannot be told from it."
+        f"cannot be told from it.{_costs(best)}"
+    )
+
+
+def _costs(best: Best) -> str:
+    """What the earliest of the tied costs at most."""
+    if best.earliest is None or best.earliest == best.step or not math.isfinite(best.earliest_cost):
+        return ""
+    return (
+        f" Step {best.earliest}, the earliest, costs at most {points(best.earliest_cost)} against whichever "
+        "is truly best."
     )

@@ -86,6 +86,7 @@ class Recorder:
             metric=rules.metric,
             temperature=rules.temperature,
             seed=rules.seed,
+            clusters=tables.clusters(conditions().prompts),
         )
         self._contamination: dict[str, Any] = {}
         self._written: Any = None  # what the manifest says

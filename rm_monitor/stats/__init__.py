@@ -8,6 +8,7 @@ from rm_monitor.stats.bends import jitter
 from rm_monitor.stats.calibration import Calibration, Reliability, fit_temperature, reliability
 from rm_monitor.stats.choice import BestChoice, best, choose
 from rm_monitor.stats.detector import Detector
+from rm_monitor.stats.election import Election
 from rm_monitor.stats.fresh_prompts import Retest, retest
 from rm_monitor.stats.intervals import mean, paired_change, rate, share, win_prob, win_rate
 from rm_monitor.stats.length import LengthControl, length_controlled
@@ -26,6 +27,7 @@ __all__ = [
     "Calibration",
     "Confirmed",
     "Detector",
+    "Election",
     "FreshAnswers",
     "LengthControl",
     "Look",

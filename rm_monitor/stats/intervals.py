@@ -64,7 +64,8 @@ def rate(y: FloatArray, *, level: float = 0.95, clusters: Clusters | None = None
     """Mean of outcomes in [0, 1] (0, 0.5, 1, or averages of a few) with a Wilson interval.
 
     With ties, several samples a prompt or clusters the sample size is the one a yes-or-no outcome would
-    need for the same standard error, ``n_eff = p (1 - p) / se^2``.
+    need for the same standard error, ``n_eff = p (1 - p) / se^2``; with clusters the interval reaches as far
+    as Student's t of their number says (measured .94 to .95 with 5, 10 and 20 clusters; .86 with 5 by z).
 
     Args:
         y: ``(n,)`` in [0, 1]; nan where unknown.
@@ -87,7 +88,8 @@ def rate(y: FloatArray, *, level: float = 0.95, clusters: Clusters | None = None
         return _NOTHING
     _check_unit(y)
     value = float(y.mean())
-    return Estimate(value, *_wilson(value, _effective_size(y, labels, value), level), y.size)
+    size, units = _effective_size(y, labels, value)
+    return Estimate(value, *_wilson(value, size, _reach(level, units if units < y.size else None)), y.size)
 
 
 def share(p: FloatArray, *, level: float = 0.95, clusters: Clusters | None = None) -> Estimate:
@@ -123,7 +125,7 @@ def share_with_error(value: float, se: float, *, units: int, n: int, level: floa
     """The interval of `share` for a mean in [0, 1] whose standard error is known."""
     slope = value * (1.0 - value)
     if not se > _FLAT or not slope > _FLAT:
-        return Estimate(value, *_wilson(value, float(units), level), n)
+        return Estimate(value, *_wilson(value, float(units), _reach(level, units if units < n else None)), n)
     half = _t(level, units) * se / slope
     centre = logit(value)
     return Estimate(value, float(expit(centre - half)), float(expit(centre + half)), n)
@@ -218,19 +220,30 @@ def standard_error(residual: FloatArray, labels: Clusters | None) -> tuple[float
     return float(np.sqrt(np.sum(residual**2) * units / (units - 1)) / n), units
 
 
-def _effective_size(y: FloatArray, labels: Clusters | None, value: float) -> float:
-    """Yes-or-no outcomes that would vary as much; exactly ``n`` for wins and losses without clusters."""
+def _effective_size(y: FloatArray, labels: Clusters | None, value: float) -> tuple[float, int]:
+    """Yes-or-no outcomes that would vary as much, and how many independent units there are.
+
+    Exactly ``n`` outcomes for wins and losses without clusters.
+    """
     se, units = _standard_error(y, labels)
     if not se > _FLAT:  # nan for one unit
-        return float(units)
-    return value * (1.0 - value) / (se**2 * (units - 1) / units)
+        return float(units), units
+    spread = value * (1.0 - value) / se**2
+    return (spread if units < y.size else spread * units / (units - 1)), units
 
 
-def _wilson(p: float, n: float, level: float) -> tuple[float, float]:
+def _reach(level: float, clusters: int | None) -> float:
+    """Standard errors that an interval reaches: the spread between few clusters is itself an estimate."""
+    if clusters is not None and clusters > 1:
+        return float(stdtrit(clusters - 1, (1.0 + level) / 2.0))
+    return float(ndtri((1.0 + level) / 2.0))
+
+
+def _wilson(p: float, n: float, reach: float) -> tuple[float, float]:
     """Wilson's score interval for a share ``p`` of ``n`` (possibly fractional) outcomes."""
-    z2 = float(ndtri((1.0 + level) / 2.0)) ** 2
+    z2 = reach**2
     centre = (p + z2 / (2.0 * n)) / (1.0 + z2 / n)
-    half = np.sqrt(z2) * np.sqrt(p * (1.0 - p) / n + z2 / (4.0 * n * n)) / (1.0 + z2 / n)
+    half = reach * np.sqrt(p * (1.0 - p) / n + z2 / (4.0 * n * n)) / (1.0 + z2 / n)
     low = max(0.0, float(centre - half))
     high = 1.0 if p >= 1.0 else min(1.0, float(centre + half))  # exact where rounding would leave 1 - 1e-16
     return low, high

@@ -25,8 +25,11 @@ class Best:
         step: Its step.
         value: Its headline metric. The highest of several readings reads high.
         checkpoint: Where it lies on disk; None if nothing was saved.
-        p_best: Probability that it is the best of the curve, in [0, 1] (bootstrap over prompts).
+        p_best: Probability that it is truly the best of the curve, in [0, 1].
         tied: Steps that cannot be told from it, without its own.
+        cost: What taking it costs at most against whichever is truly the best, as a share of the pool score.
+        earliest: The first step of ``tied`` and its own: the one with the least training.
+        earliest_cost: What taking that one costs at most. All such bounds hold together in 95 % of runs.
 
     Example:
         >>> print(Best(step=8, value=Estimate(0.6, 0.5, 0.7, 64), checkpoint="out/best", tied=(4,)))
@@ -38,6 +41,9 @@ class Best:
     checkpoint: str | None = None
     p_best: float = math.nan
     tied: tuple[int, ...] = ()
+    cost: float = math.nan
+    earliest: int | None = None
+    earliest_cost: float = math.nan
 
     def __str__(self) -> str:
         chance = f", best with probability {self.p_best:.2f}" if math.isfinite(self.p_best) else ""

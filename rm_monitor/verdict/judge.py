@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rm_monitor import stats
+from rm_monitor.curve.chosen import best_of
 from rm_monitor.curve.curve import Curve
 from rm_monitor.stats import Memory
 from rm_monitor.types import Alarm, Best, Estimate, EvalPoint, State, Verdict
@@ -233,15 +234,7 @@ def _best(
     nothing = Estimate(math.nan, math.nan, math.nan, 0)
     values = [p.metrics.get(metric, nothing) for p in compared]
     choice = stats.choose(detector.table, ties=np.array([v.value for v in values]), seed=seed)
-    point = compared[choice.index]
-    best = Best(
-        step=point.step,
-        value=values[choice.index],
-        checkpoint=point.checkpoint,
-        p_best=choice.p_best,
-        tied=tuple(compared[i].step for i in choice.tied),
-    )
-    return best, point
+    return best_of(choice, compared, metric), compared[choice.index]
 
 
 def _change(a: EvalPoint | None, b: EvalPoint, metric: str, clusters: NDArray[Any] | None) -> Estimate | None:
