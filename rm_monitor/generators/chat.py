@@ -48,15 +48,14 @@ def check_prompts(prompts: Sequence[Prompt], tokenizer: Any, config: Any, sampli
     """
     longest = context_length(config)
     encoder = bool(getattr(config, "is_encoder_decoder", False))
-    lengths = {p.id: len(prompt_ids(p, tokenizer, closed=encoder)) for p in prompts}
+    lengths = [len(prompt_ids(p, tokenizer, closed=encoder)) for p in prompts]
     if longest is None:
         return
     room = longest - sampling.max_new_tokens
-    too_long = {id: length for id, length in lengths.items() if length > room}
+    too_long = [f"{p.label} ({n} tokens)" for p, n in zip(prompts, lengths, strict=True) if n > room]
     if too_long:
         raise ValueError(
-            f"{len(too_long)} of {len(prompts)} prompts are longer than the policy's context of "
-            f"{longest} tokens leaves beside "
-            f"`max_new_tokens`={sampling.max_new_tokens}: {dict(list(too_long.items())[:5])} tokens. "
-            f"Drop them, or answer in fewer tokens"
+            f"{len(too_long)} of {len(prompts)} prompts are longer than the policy's context of {longest} "
+            f"tokens leaves beside `max_new_tokens`={sampling.max_new_tokens}: {', '.join(too_long[:5])}. "
+            "Drop them, or answer in fewer tokens"
         )

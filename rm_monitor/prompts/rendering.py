@@ -36,7 +36,9 @@ def prompt_ids(prompt: Prompt, tokenizer: Any, *, closed: bool = False) -> list[
     if not has_template(prompt, tokenizer):
         text = _plain(prompt)
         ids: list[int] = list(tokenizer(text)["input_ids"])
-        end = tokenizer.eos_token_id
+        bos, end = tokenizer.bos_token_id, tokenizer.eos_token_id
+        if bos is not None and ids[:2] == [bos, bos] and text.startswith(str(tokenizer.bos_token)):
+            del ids[0]  # a prompt that is rendered already begins with its own
         while not closed and len(ids) > 1 and ids[-1] == end and not text.endswith(str(tokenizer.eos_token)):
             ids.pop()  # an answer that begins after the end of the text is one nobody trained
         return ids

@@ -117,11 +117,11 @@ def confirm_best(
     if not saved.any():
         raise ValueError("no point of the curve has a checkpoint on disk: there is nothing to answer again")
     asked = {i for p in points for i in p.prompt_ids}
-    again = [p.id for p in prompts if p.id in asked]
+    again = [p for p in prompts if p.id in asked]
     if again:
         raise ValueError(
-            f"{len(again)} of the held-out prompts were asked in the run, such as {again[0]!r}: the highest "
-            "of its readings would be confirmed by itself"
+            f"{len(again)} of the held-out prompts were asked in the run, such as {again[0].label}: the "
+            "highest of its readings would be confirmed by itself"
         )
     shares = parts(prompts, len(keep), seed=seed)
     told = points.scores(metric)

@@ -33,11 +33,11 @@ def check_fresh(fresh: PromptSet, prompts: PromptSet) -> PromptSet:
         ValueError: If a prompt of the run is among them, or they are too few for any test.
     """
     asked = {p.text for p in prompts}
-    seen = [p.id for p in fresh if p.text in asked]
+    seen = [p for p in fresh if p.text in asked]
     if seen:
         raise ValueError(
             f"`confirm_on_warn` takes prompts that the run is not judged on, but {len(seen)} of them are "
-            f"among `prompts`, such as {seen[0]!r}: hold some out"
+            f"among `prompts`, such as {seen[0].label}: hold some out"
         )
     if len(fresh) < stats.MIN_UNITS:
         raise ValueError(

@@ -1,11 +1,15 @@
 """Prompt sets: ids, columns, notes, and errors that name rows as people know them."""
 
 import logging
+from types import SimpleNamespace
 
 import pytest
 
+from rm_monitor.generators.chat import check_prompts
 from rm_monitor.prompts import load_prompts
-from rm_monitor.types import Prompt
+from rm_monitor.prompts.rendering import prompt_ids
+from rm_monitor.types import Prompt, Sampling
+from tests.byte_level import byte_level
 
 
 def test_repeated_prompts_are_named_by_row_and_first_words():
@@ -64,3 +68,19 @@ def test_more_rows_than_anybody_can_ask_are_refused(monkeypatch):
     with pytest.raises(ValueError, match="more than 3 rows: pass `limit`"):
         load_prompts(str(i) for i in range(10))
     assert len(load_prompts((str(i) for i in range(10)), limit=5)) == 5
+
+
+def test_a_rendered_prompt_begins_once():
+    """A tokenizer that puts `<s>` before plain text puts no second one before a rendered prompt's own."""
+    tokenizer = byte_level(post="<s> $A")
+    for text in ("<s>[INST] Hi [/INST]", "[INST] Hi [/INST]"):
+        ids = prompt_ids(load_prompts([text])[0], tokenizer)
+        assert ids.count(tokenizer.bos_token_id) == 1
+        assert ids[0] == tokenizer.bos_token_id
+
+
+def test_prompts_that_are_too_long_are_named_by_their_words():
+    config = SimpleNamespace(max_position_embeddings=20)
+    prompts = load_prompts(["Hi", "what " * 30], raw=True)
+    with pytest.raises(ValueError, match=r"1 of 2 prompts .*: row 2 'what what .*' \(\d+ tokens\)"):
+        check_prompts(prompts, byte_level(), config, Sampling(max_new_tokens=2))
