@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from rm_monitor.errors import ScorerError
 from rm_monitor.scorers.checkpoint import Checkpoint
 
-__all__ = ["ABOUT", "KINDS", "ROOMS", "TOLD", "detect"]
+__all__ = ["ABOUT", "JUDGES", "KINDS", "TOLD", "detect"]
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -70,18 +70,35 @@ TOLD = {
     "implicit": "a DPO-trained policy, with `reference=` the model it started from",
 }
 
+#: Language models that are published as judges, and the files that know how each is asked and read.
+JUDGES = {
+    "rm_r1_instruct": "rm_r1",
+    "rm_r1_reasoning": "rm_r1",
+    "skywork_critic": "skywork_critic",
+    "prometheus": "prometheus",
+    "deepseek_grm": "deepseek_grm",
+    "nemotron_genrm": "nemotron_genrm",
+    "nemotron_genrm_principle": "nemotron_principle",
+    "lmunit": "lmunit",
+}
+
 HINTS = {
     "principle": "reward-principle",
     "nemotron": "nemotron.*reward",
     "pair_preference": "pair.?pref",
     "polar": "(?<![a-z])polar(?![a-z])",
     "implicit": "dpo",
+    "rm_r1_reasoning": "rm-r1.*(distill|reason)",
+    "rm_r1_instruct": "rm-r1",
+    "skywork_critic": "skywork-critic",
+    "prometheus": "prometheus",
+    "deepseek_grm": "deepseek-grm",
+    "nemotron_genrm_principle": "genrm-principle",
+    "nemotron_genrm": "genrm",
+    "lmunit": "lmunit",
 }
 
-KINDS = (*(rule.kind for rule in RULES), *TOLD)
-
-#: Where a kind's module is, if not in families/.
-ROOMS: Mapping[str, str] = {}
+KINDS = (*(rule.kind for rule in RULES), *TOLD, *JUDGES)
 
 #: What each kind is, for people.
 ABOUT = {
@@ -100,6 +117,14 @@ ABOUT = {
     "bradley_terry": "a linear head on the last token of a decoder",
     "text_pair": "an encoder over the pair of prompt and answer",
     **TOLD,
+    "rm_r1_instruct": "RM-R1: a rubric or a solution of its own, then which answer is better",
+    "rm_r1_reasoning": "RM-R1, distilled: reasons, then says which answer is better",
+    "skywork_critic": "Skywork-Critic: says which answer is better",
+    "prometheus": "Prometheus 2: compares two answers by a rubric",
+    "deepseek_grm": "DeepSeek-GRM: principles, a critique, and a score for each answer",
+    "nemotron_genrm": "Nemotron GenRM: reasons, scores both answers and ranks them",
+    "nemotron_genrm_principle": "Nemotron GenRM-Principle: reasons, then Yes or No to a principle",
+    "lmunit": "LMUnit: a score for a unit test in words",
 }
 
 VALUE_HEAD = (
@@ -185,5 +210,6 @@ def _undecided(checkpoint: Checkpoint) -> str:
         f"{checkpoint.name!r} ({architecture}) has no reward head: it is a language model, and its "
         "files do not tell "
         f"how to read a score from it. If it is a reward model, say which with `kind=`: {choices}"
+        f". As a judge it is one of {', '.join(JUDGES)}; any other language model judges through LLMJudge"
         + (f". Its name sounds like kind={hint!r}" if hint else "")
     )

@@ -12,7 +12,7 @@ from typing import Any
 
 from rm_monitor.errors import ScorerError
 from rm_monitor.scorers.checkpoint import open_checkpoint
-from rm_monitor.scorers.detect import ROOMS, detect
+from rm_monitor.scorers.detect import JUDGES, detect
 from rm_monitor.scorers.reads import only, refuse_unread
 from rm_monitor.types import Calibrated, Describes, PreferenceScorer, Scale, Scorer
 
@@ -111,10 +111,12 @@ def load_scorer(
 def _load(source: Any, kind: str | None, given: dict[str, Any]) -> Scorer | PreferenceScorer:
     if isinstance(source, (str, Path)):
         if str(source).startswith(("http://", "https://")):
-            remote: Scorer | PreferenceScorer = _call(
-                "remote", "load_remote", str(source), kind=kind, **given
-            )
-            return remote
+            served: Scorer | PreferenceScorer
+            if kind in JUDGES:
+                served = _call("judge.load", "judge_behind", str(source), kind, given)
+            else:
+                served = _call("remote", "load_remote", str(source), kind=kind, **given)
+            return served
         return _from_files(source, kind, given)
     named = given if kind is None else {**given, "kind": kind}
     if hasattr(source, "state_dict") and hasattr(source, "forward"):
@@ -149,7 +151,12 @@ def _check_temperature(scorer: Any) -> None:
 def _from_files(source: str | Path, kind: str | None, given: dict[str, Any]) -> Scorer | PreferenceScorer:
     checkpoint = open_checkpoint(source, revision=given.get("revision"))
     family = detect(checkpoint, kind=kind)  # the name of its module, which brings its part of transformers
-    module = import_module(f"rm_monitor.scorers.{ROOMS.get(family, 'families')}.{family}")
+    if family in JUDGES:
+        judges = import_module("rm_monitor.scorers.judge.load")
+        refuse_unread(given, judges.reads(family), f"a judge of kind {family!r}")
+        judge: Scorer | PreferenceScorer = judges.build(family, checkpoint, _options(given))
+        return judge
+    module = import_module(f"rm_monitor.scorers.families.{family}")
     refuse_unread(given, module.READS, f"a reward model of kind {family!r}")
 
     def build() -> Any:

@@ -32,6 +32,11 @@ SURVEY = re.findall(
     pair-preference-model-LLaMA3-8B FsfairX-LLaMA3-RM-v0.1 Nemotron-4-340B-Reward PairRM-hf
     beaver-7b-v1.0-reward beaver-7b-v2.0-cost UltraRM-13b Starling-RM-34B TextEval-Llama3.1-70B
     Skywork-Critic-Llama-3.1-70B OpenAssistant/reward-model-deberta-v3-large-v2
+    WorldPM-72B Qwen2.5-Math-RM-72B Qwen-3-Nemotron-32B-Reward Llama-3.3-Nemotron-70B-Reward
+    Llama-3.3-Nemotron-70B-Reward-Principle Athene-RM-8B AceCodeRM-7B Skywork-VL-Reward-7B POLAR-7B
+    Tulu-3-8B-RM
+    Qwen2.5-Math-PRM-7B Skywork-o1-Open-PRM DeepSeek-GRM-16B Llama-3_3-Nemotron-Super-49B-GenRM
+    Qwen3-Nemotron-32B-GenRM-Principle LMUnit-llama3.1-70b prometheus-7b-v2.0 RM-R1-Qwen2.5-Instruct
     """,
 )
 

@@ -7,7 +7,8 @@ import torch
 
 from rm_monitor.errors import ScorerError
 from rm_monitor.scorers import load_scorer
-from rm_monitor.scorers.detect import KINDS, ROOMS
+from rm_monitor.scorers.detect import JUDGES, KINDS
+from rm_monitor.scorers.judge.load import reads
 from rm_monitor.scorers.options import Options
 from rm_monitor.scorers.reads import DEFAULTS
 from rm_monitor.testing import TableScorer
@@ -36,6 +37,11 @@ SOMETHING = {
     "length_normalised": True,
     "idle": "cpu",
     "deterministic": True,
+    "principle": "x",
+    "judge_prompt": "x",
+    "rubric": "x",
+    "unit_test": "x",
+    "max_tokens": 3,
 }
 SEVERAL = {
     "inform": (layer("score.0", H, H) | layer("score.2", 3, H), {}),
@@ -47,13 +53,13 @@ SEVERAL = {
 }
 
 
-def module_of(kind):
-    return import_module(f"rm_monitor.scorers.{ROOMS.get(kind, 'families')}.{kind}")
+def read_by(kind):
+    return reads(kind) if kind in JUDGES else import_module(f"rm_monitor.scorers.families.{kind}").READS
 
 
 def test_every_family_says_which_options_it_reads_and_there_are_no_others():
     for kind in KINDS:
-        assert set(DEFAULTS) >= module_of(kind).READS, kind
+        assert set(DEFAULTS) >= read_by(kind), kind
     assert set(Options.__dataclass_fields__) == set(DEFAULTS)
     for name, value in DEFAULTS.items():
         assert Options.__dataclass_fields__[name].default == value, name
@@ -62,7 +68,7 @@ def test_every_family_says_which_options_it_reads_and_there_are_no_others():
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_what_a_family_does_not_read_is_refused_before_its_weights_are(kind, tmp_path):
     publish(tmp_path, {"score.weight": layer("x", 1, H)["x.weight"]}, architecture="LlamaForCausalLM")
-    for name in sorted(set(SOMETHING) - module_of(kind).READS):
+    for name in sorted(set(SOMETHING) - read_by(kind)):
         with pytest.raises(ValueError, match=f"`{name}` is not read for .*{kind}"):
             load_scorer(tmp_path, kind=kind, show=False, **{name: SOMETHING[name]})
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rm_monitor.scorers.text.answers import strip_think
-from rm_monitor.types import Message
+from rm_monitor.types import Message, Prompt
 
 __all__ = ["LETTER", "REASONED", "JudgePrompt"]
 
@@ -64,22 +64,28 @@ class JudgePrompt:
         """All of it, for the fingerprint."""
         return {name: str(getattr(self, name)) for name in self.__dataclass_fields__}
 
-    def ask(self, question: str, first: str, second: str) -> list[Message]:
+    @property
+    def markers(self) -> tuple[str, ...]:
+        """None: an answer cannot know the mark that ends it."""
+        return ()
+
+    def ask(self, prompt: Prompt, first: str, second: str) -> list[Message]:
         """The turns that ask which of two answers is better.
 
         Example:
-            >>> text = LETTER.ask("Hi {first}", "Hello", "Go away")[1]["content"]
+            >>> asked = Prompt(id="p", messages=({"role": "user", "content": "Hi {first}"},))
+            >>> text = LETTER.ask(asked, "Hello", "Go away")[1]["content"]
             >>> text.count("Hi {first}"), text.count("Hello"), text.count("Go away")
             (1, 1, 1)
         """
-        shown = {"question": question, "first": first, "second": second}
+        shown = {"question": prompt.text, "first": first, "second": second}
         text = "\0".join(shown.values()).encode("utf-8", "surrogatepass")
         shown["mark"] = hashlib.blake2b(text, digest_size=4).hexdigest()
         user = _HOLES.sub(lambda m: shown[m[1]], self.user)
         system: list[Message] = [{"role": "system", "content": self.system}] if self.system else []
         return [*system, {"role": "user", "content": user}]
 
-    def read(self, choice: Mapping[str, Any], *, logprobs: bool) -> float:
+    def read(self, choice: Mapping[str, Any], *, logprobs: bool = False) -> float:
         """P(the first answer is better) in [0, 1]; nan if the reply says nothing clear.
 
         Args:
