@@ -13,7 +13,7 @@ from rm_monitor.curve import tables, text_metrics
 from rm_monitor.curve.metrics import FACTS, HEADLINES, METRICS, WATCHED, find, interval, label, named
 from rm_monitor.evaluation.scorer_set import Panel
 from rm_monitor.scorers import Ensemble
-from rm_monitor.scorers.text.formatting import FLAGS
+from rm_monitor.scorers.text.formatting import FLAGS, SELDOM
 from rm_monitor.sinks.row import row
 from rm_monitor.testing.updates import updates
 from rm_monitor.types import Completion, Preferences, Prompt, ReferenceSet, Scores, Signal, Table
@@ -35,7 +35,7 @@ class SaysAll:
         return Scores(
             reward=np.arange(n) % 7.0,
             attributes={"helpfulness": np.ones(n)},
-            flags={flag: np.arange(n) % 2 == 0 for flag in (*FLAGS, "nonfinite")},
+            flags={flag: np.arange(n) % 2 == 0 for flag in (*FLAGS, *SELDOM, "nonfinite")},
         )
 
 
@@ -49,7 +49,7 @@ class Compares:
         return Preferences(
             probability=np.linspace(0, 1, n),
             order_gap=np.full(n, 0.2),
-            measures={"unparsed": np.zeros(n)},
+            measures={"unparsed": np.zeros(n), "consistency": np.arange(n)},
         )
 
 

@@ -31,6 +31,7 @@ __all__ = ["CachedPreferences", "CachedScorer", "ScoreCache", "cached"]
 
 log = logging.getLogger("rm_monitor")
 
+_MEASURE = "measure:"
 VERIFIED = 0.02  # share of hits that is scored again: notices whatever the key forgot
 
 
@@ -186,14 +187,22 @@ class CachedPreferences(_Cached):
             columns = ([column[i] for i in rows] for column in (prompts, completions, references))
             said: Preferences = self.scorer.prefer(*columns)
             gap = np.full(len(rows), np.nan) if said.order_gap is None else said.order_gap
-            return [
+            answers = [
                 {"probability": float(p), "order_gap": float(g)}
                 for p, g in zip(said.probability, gap, strict=True)
             ]
+            for name, values in said.measures.items():
+                for answer, value in zip(answers, values, strict=True):
+                    answer[f"{_MEASURE}{name}"] = float(value)
+            return answers
 
         rows = self._look_up(self.scorer.keys(prompts, completions, references), ask)
         table = np.array([[row["probability"], row["order_gap"]] for row in rows]).reshape(-1, 2)
-        return Preferences(probability=table[:, 0], order_gap=table[:, 1])
+        names = dict.fromkeys(name for row in rows for name in row if name.startswith(_MEASURE))
+        measures = {
+            name.removeprefix(_MEASURE): np.array([row.get(name, np.nan) for row in rows]) for name in names
+        }
+        return Preferences(probability=table[:, 0], order_gap=table[:, 1], measures=measures)
 
 
 def cached(scorer: Any, cache: ScoreCache) -> Any:

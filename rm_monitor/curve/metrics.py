@@ -69,11 +69,14 @@ _SCORED = (
     Metric(name="lc_slope", label="what length adds to the margin", of="references"),
     Metric(name="disagreement", label="disagreement of the judges", kind="rate", of="references"),
     Metric(name="order_gap", label="gap between the two orders of a pair", kind="share", of="references"),
+    Metric(name="consistency", label="likeness to the references", of="references"),
     Metric(name="unparsed", label="replies without a clear verdict", kind="rate", of="references"),
     Metric(name="overflow", label="answers too long for the reward model", kind="rate", of="scorer"),
     Metric(name="special_text", label="answers that spell control tokens", kind="rate", of="scorer"),
     Metric(name="think", label="answers with a reasoning block", kind="rate", of="scorer"),
     Metric(name="nonfinite", label="scores that came out as no number", kind="rate", of="scorer"),
+    Metric(name="dropped", label="prompts not read in full", kind="rate", of="scorer"),
+    Metric(name="unrendered", label="prompts that cannot be written", kind="rate", of="scorer"),
 )
 METRICS = {m.name: m for m in (*(metric for metric, _ in TEXT_METRICS), *_SCORED)}
 WATCHED = tuple(m for m in METRICS.values() if m.worth is not None)

@@ -11,11 +11,14 @@ from rm_monitor.doctor import examine
 from rm_monitor.errors import ScorerError
 from rm_monitor.evaluation.screening import screen
 from rm_monitor.scorers import load_scorer
+from rm_monitor.scorers.families.athene import ClassTokenEncoding
 from rm_monitor.scorers.families.beaver import beaver_text
 from rm_monitor.scorers.families.implicit import AnswerEncoding
 from rm_monitor.scorers.families.openrlhf import OpenRLHFEncoding
 from rm_monitor.scorers.families.pair_preference import PairQuestion
 from rm_monitor.scorers.families.pairrm import SourceAndCandidates
+from rm_monitor.scorers.families.polar import WithReference
+from rm_monitor.scorers.families.principle import PrincipleEncoding
 from rm_monitor.scorers.families.ultrarm import eurus_text, ultrarm_text
 from rm_monitor.scorers.run.assemble import running_text
 from rm_monitor.scorers.text.encodings import ChatEncoding, PairEncoding, TextEncoding
@@ -58,8 +61,11 @@ ENCODINGS = {
     "implicit": AnswerEncoding(chat(CHATML)),
     "pair_preference": PairQuestion(chat(CHATML)),
     "pairrm": SourceAndCandidates(tokenizer),
+    "athene": ClassTokenEncoding(chat(CHATML), tokenizer.eos_token_id),
+    "principle": PrincipleEncoding(chat(CHATML), "correctness"),
+    "polar": WithReference(tokenizer),
 }
-PAIRS = ("pair_preference", "pairrm")
+PAIRS = ("pair_preference", "pairrm", "polar")
 words = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), max_size=12)
 TURNS = [["user"], ["system", "user"], ["user", "assistant", "user"], ["system", "user", "assistant", "user"]]
 TURNS += [["user", "assistant", "tool", "user"]]

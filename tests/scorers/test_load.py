@@ -9,7 +9,7 @@ import torch
 
 from rm_monitor.errors import ScorerError
 from rm_monitor.scorers import load_scorer
-from rm_monitor.scorers.detect import KINDS, TOLD
+from rm_monitor.scorers.detect import JUDGES, KINDS, TOLD
 from rm_monitor.types import Completion, PreferenceScorer, Scorer
 from tests.scorers.conftest import (
     TEXTS,
@@ -305,7 +305,7 @@ def test_a_language_model_is_refused_with_the_choices(tiny_policy_dir):
         load_scorer(tiny_policy_dir)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in TOLD and kind != "lora"])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in {*TOLD, *JUDGES, "lora"}])
 def test_a_kind_the_weights_do_not_have_is_refused(tiny_policy_dir, kind):
     with pytest.raises(ScorerError):
         load_scorer(tiny_policy_dir, kind=kind)

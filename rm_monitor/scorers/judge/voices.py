@@ -6,12 +6,14 @@ and, if asked for, ``logprobs.content``: of each token its likeliest alternative
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from rm_monitor.errors import ScorerError, ScorerUnavailable
 from rm_monitor.http import BadReply, Client, HTTPFailure, Unavailable, in_order
 from rm_monitor.scorers.remote.render import harmless
+from rm_monitor.scorers.text.coverage import parts
 from rm_monitor.types import Prompt, Screened
 
 __all__ = ["PATH", "Answer", "ServerVoice", "Turns", "Voice", "screened"]
@@ -120,8 +122,13 @@ class ServerVoice:
         return harmless(text, think=think)[0]
 
     def unread(self, prompt: Prompt, turns: Turns) -> tuple[str, Sequence[str]]:
-        """Nothing: only the server knows its template."""
-        return "", ()
+        """Which parts are not in the turns; what the server's template makes of them it does not say."""
+        held = json.dumps([dict(turn) for turn in turns], ensure_ascii=False, default=str)
+
+        def is_in(text: str) -> bool:
+            return json.dumps(text, ensure_ascii=False)[1:-1] in held
+
+        return "", [p.name for p in parts(prompt) if not all(is_in(text) for text in p.texts)]
 
     def answer(self, asked: Sequence[Turns], *, max_tokens: int, logprobs: bool) -> list[Answer]:
         """See `Voice`."""

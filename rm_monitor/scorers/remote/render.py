@@ -115,6 +115,8 @@ class Messages:
     def __call__(self, prompt: Prompt, answer: str) -> Ready:
         """See `Renderer`."""
         text, flags = harmless(answer, think=self.strip_think)
+        if prompt.tools or prompt.documents:  # the request has no place for them
+            flags |= {"dropped"}
         return Ready(conversation(healed_prompt(prompt), [text]), flags)
 
 
@@ -140,6 +142,9 @@ class SteerLM:
         text, flags = harmless(answer, think=self.strip_think)
         turns = conversation(healed_prompt(prompt), [text])
         system = [t["content"] for t in turns if t["role"] == "system"] or [self.SYSTEM]
+        more = any(set(turn) - {"role", "content"} for turn in turns)
+        if prompt.tools or prompt.documents or more or len(system) > 1:
+            flags |= {"dropped"}
         written = f"<extra_id_0>System\n{system[0]}\n"
         for turn in turns:
             if turn["role"] != "system":
