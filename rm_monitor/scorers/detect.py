@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from rm_monitor.errors import ScorerError
 from rm_monitor.scorers.checkpoint import Checkpoint
 
-__all__ = ["ABOUT", "JUDGES", "KINDS", "TOLD", "detect"]
+__all__ = ["ABOUT", "JUDGES", "KINDS", "PROCESS", "TOLD", "detect", "rates_steps"]
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -145,7 +145,6 @@ UNSUPPORTED = {
         "its network is not in transformers: serve it (vLLM, SGLang) and give the URL. If it is POLAR, which "
         "reads a reference, say so: load_scorer(URL, kind='polar')"
     ),
-    "ForTokenClassification": PROCESS,
     "CausalLMWithValueHead": VALUE_HEAD,
 }
 
@@ -161,9 +160,11 @@ def detect(checkpoint: Checkpoint, *, kind: str | None = None) -> str:
         ValueError: If ``kind`` is not a known kind.
         ScorerError: If it cannot be told, with the choices.
     """
+    if kind is not None and kind not in KINDS:
+        raise ValueError(f"`kind` must be one of {', '.join(KINDS)}; got {kind!r}")
+    if rates_steps(checkpoint.config, "" if kind else checkpoint.name):
+        raise ScorerError(f"{checkpoint.name!r} cannot be scored here: {PROCESS}")
     if kind is not None:
-        if kind not in KINDS:
-            raise ValueError(f"`kind` must be one of {', '.join(KINDS)}; got {kind!r}")
         if kind == "nemotron" and re.search(HINTS["principle"], checkpoint.name, re.I):
             raise ScorerError(
                 f"{checkpoint.name!r} is trained to read a principle beside the answer, which "
@@ -178,22 +179,27 @@ def detect(checkpoint: Checkpoint, *, kind: str | None = None) -> str:
     for name, reason in UNSUPPORTED.items():
         if _is(config, name):
             raise ScorerError(f"{checkpoint.name!r} ({name}) cannot be scored here: {reason}")
-    if _is_process(checkpoint):
-        raise ScorerError(f"{checkpoint.name!r} cannot be scored here: {PROCESS}")
     for rule in RULES:
         if rule.matches(config, shapes):
             return rule.kind
     raise ScorerError(_undecided(checkpoint))
 
 
-def _is_process(checkpoint: Checkpoint) -> bool:
-    """Whether it rates steps: its class, its name or its config says so."""
-    classes = [str(name) for name in checkpoint.config.get("architectures") or ()]
-    name = re.split(r"[/\\]", checkpoint.name.rstrip("/\\"))[-1]
+def rates_steps(config: Mapping[str, Any], name: str = "") -> bool:
+    """Whether a model rates the steps of a solution: its class, its config or its name says so.
+
+    Example:
+        >>> rates_steps({"architectures": ["Qwen2ForPrmModel"]}), rates_steps({}, "org/Some-PRM-7B")
+        (True, True)
+        >>> rates_steps({"architectures": ["DebertaV2PairRM"]}, "org/PairRM-hf")
+        False
+    """
+    classes = [str(one) for one in config.get("architectures") or ()]
+    own = re.split(r"[/\\\\]", name.rstrip("/\\"))[-1]
     return (
-        any(re.search(r"prm|process|stepreward", one, re.I) for one in classes)
-        or re.search(r"(?<![a-z])o?prm(?![a-z])", name, re.I) is not None
-        or any(key in checkpoint.config for key in STEPS)
+        any(re.search(r"prm|process|stepreward|ForTokenClassification", one, re.I) for one in classes)
+        or re.search(r"(?<![a-z])o?prm(?![a-z])", own, re.I) is not None
+        or any(key in config for key in STEPS)
     )
 
 

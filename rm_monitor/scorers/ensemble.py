@@ -14,8 +14,9 @@ import numpy as np
 from rm_monitor import stats
 from rm_monitor.curve import rewards
 from rm_monitor.scorers.load import load_scorer
-from rm_monitor.scorers.run.in_process import check_rows, digest
+from rm_monitor.scorers.run.keys import check_rows, digest
 from rm_monitor.types import (
+    Calibrated,
     Completion,
     Counts,
     Describes,
@@ -51,8 +52,9 @@ class Ensemble:
         members: Name -> whatever `load_scorer` takes. At least two.
         rule: ``mean``, ``min`` or ``penalised``.
         penalty: Of the variance; 0 or more.
-        temperature: Divides a pointwise member's margins, for all or by name. A member whose scale is not
-            ``logit`` has no probability without one (see ``fit_temperature``).
+        temperature: Divides a pointwise member's margins, for all or by name; None: what each was loaded
+            with. A member whose scale is not ``logit`` has no probability without one (see
+            ``fit_temperature``).
         on: ``probability``, or ``outcome``: combine wins (1, one half, 0), which every scale has.
         name: For people.
 
@@ -201,7 +203,8 @@ class Ensemble:
         for name, member in self.members.items():
             if isinstance(member, PreferenceScorer) or self.on == "outcome":
                 continue
-            value = by_name.get(name, given if isinstance(given, (int, float)) else None)
+            own = member.temperature if isinstance(member, Calibrated) else None
+            value = by_name.get(name, given if isinstance(given, (int, float)) else own)
             if value is None and member.scale != "logit":
                 raise ValueError(
                     f"member {name!r} has scale {member.scale!r}, so no probability: pass "

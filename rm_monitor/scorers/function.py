@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from rm_monitor.errors import ScorerError
+from rm_monitor.text.whole import healed
 from rm_monitor.types import Completion, Prompt, Scale, Scores
 
 __all__ = ["FunctionScorer"]
@@ -74,7 +75,8 @@ class FunctionScorer:
         Raises:
             ScorerError: If it does not return one number a completion.
         """
-        texts = [p.text for p in prompts], [c.text for c in completions]
+        # Half an emoji, cut off, is text that no tokenizer in the function would take.
+        texts = [str(healed(p.text)) for p in prompts], [str(healed(c.text)) for c in completions]
         returned: Any = (
             self._function(*texts, list(prompts)) if self._with_prompts else self._function(*texts)
         )

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from rm_monitor.errors import ScorerError
+from rm_monitor.scorers.detect import PROCESS, rates_steps
 from rm_monitor.scorers.families.bradley_terry import LinearHead, skipped_token
 from rm_monitor.scorers.families.text_pair import LabelHead
 from rm_monitor.scorers.heads.columns import Columns, label_names, scale_of
@@ -40,6 +41,8 @@ def build(model: Any, options: Options) -> PointwiseScorer:
         raise ScorerError(
             f"{name!r} is a module without a transformers config: give a function or a Scorer instead"
         )
+    if rates_steps({"architectures": [type(inner).__name__]}):
+        raise ScorerError(f"{name!r} cannot be scored here: {PROCESS}")
     tokenizer = networks.tokenizer_for(options)
     identity = networks.identity_of(inner, networks.state_digest(inner.state_dict()), type(inner).__name__)
     head = _linear(getattr(inner, "score", None))

@@ -209,3 +209,29 @@ def test_a_judge_that_does_not_read_system_turns_says_so_when_loaded_and_to_the_
     assert any(level == "look" and "leaves out system turns" in text for level, text in found)
     fine = [(f.level, f.text) for f in examine(judge("chatml")).findings]
     assert ("fine", "system turns and earlier turns are read") in fine
+
+
+def test_a_pairwise_model_flags_what_it_does_not_read(tmp_path):
+    from transformers import LlamaForCausalLM
+
+    from tests.scorers.conftest import llama_config
+
+    own = make_tokenizer(TEMPLATES["chatml"])
+    model = scaled(lambda: LlamaForCausalLM(llama_config(own)))
+    scorer = load_scorer(save(tmp_path, model, own), kind="pair_preference", show=False)
+    call = {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "look"}}]}
+    tool = Prompt(id="t", messages=({"role": "user", "content": "Hi"}, call, *prompt("So?").messages))
+    asked = [prompt("Hi", id="a"), tool, LONG]
+    ours, theirs = ([Completion(prompt_id=p.id, text=t) for p in asked] for t in ("Four.", "Five."))
+    said = scorer.prefer(asked, ours, theirs)
+    assert np.isfinite(said.probability).tolist() == [True, True, False]
+    assert said.measures["dropped"].tolist() == [0, 1, 0]
+    assert said.measures["overflow"].tolist() == [0, 0, 1]
+    assert set(scorer.prefer(asked[:1], ours[:1], theirs[:1]).measures) == set()
+
+
+def test_a_function_is_given_whole_characters():
+    seen = []
+    scorer = load_scorer(lambda p, c: [seen.append((p, c)) or 0.0 for _ in c], show=False)
+    scorer.score([prompt("half \ud83d")], [Completion(prompt_id="p", text="\ude00 half")])
+    assert seen == [(["half \ufffd"], ["\ufffd half"])]

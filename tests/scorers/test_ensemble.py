@@ -200,3 +200,15 @@ def test_a_member_alone_and_in_an_ensemble_calls_the_same_margins_ties(margin):
     for on, metric in (("outcome", "win_rate"), ("probability", "win_prob")):
         both = Ensemble({"a": Noisy(), "b": Noisy()}, on=on).prefer([asked], [ours], [fixed])
         np.testing.assert_allclose(both.probability, alone[metric][0], rtol=1e-12)
+
+
+def test_a_member_keeps_the_temperature_it_was_loaded_with():
+    a, b = TableScorer(good=2.0, bad=0.0), TableScorer(good=2.0, bad=0.0)
+    a.temperature = 4.0
+    asked = [Prompt(id="1", messages=({"role": "user", "content": "?"},))]
+    good, bad = ([Completion(prompt_id="1", text=text)] for text in ("good", "bad"))
+    said = Ensemble({"a": a, "b": b}).prefer(asked, good, bad)
+    np.testing.assert_allclose(said.measures["a/win_prob"], [1 / (1 + np.exp(-0.5))])
+    np.testing.assert_allclose(said.measures["b/win_prob"], [1 / (1 + np.exp(-2.0))])
+    told = Ensemble({"a": a, "b": b}, temperature=1.0).prefer(asked, good, bad)
+    np.testing.assert_allclose(told.measures["a/win_prob"], [1 / (1 + np.exp(-2.0))])

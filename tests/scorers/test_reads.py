@@ -212,3 +212,19 @@ def test_a_padding_token_that_the_network_does_not_have_is_not_used(tmp_path):
     said = scorer.score(*asked)
     assert np.isfinite(said.reward).tolist() == [True, False]
     assert said.flags["unrendered"].tolist() == [False, True]
+
+
+@pytest.mark.parametrize("labels", [1, 2])
+def test_a_loaded_model_that_rates_steps_is_refused(labels):
+    from transformers import LlamaForTokenClassification
+
+    tokenizer = make_tokenizer()
+    model = LlamaForTokenClassification(llama_config(tokenizer, num_labels=labels))
+    with pytest.raises(ScorerError, match="rates the steps"):
+        load_scorer(model, tokenizer=tokenizer, show=False)
+
+
+def test_a_process_model_is_refused_even_where_its_kind_is_told(tmp_path):
+    publish(tmp_path, layer("v_head.summary", 1, H), architecture="Qwen2ForPrmModel")
+    with pytest.raises(ScorerError, match="rates the steps"):
+        load_scorer(tmp_path, kind="grm", show=False)

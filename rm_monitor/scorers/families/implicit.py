@@ -22,8 +22,7 @@ from rm_monitor.scorers.run.assemble import put_together
 from rm_monitor.scorers.run.batching import Batch
 from rm_monitor.scorers.run.parts import Readout
 from rm_monitor.scorers.run.pointwise import PointwiseScorer
-from rm_monitor.scorers.text.encodings import ChatEncoding, Encoded, conversation
-from rm_monitor.scorers.text.formatting import tokenizer_digest
+from rm_monitor.scorers.text.encodings import ChatEncoding, Encoded, conversation, tokenizer_digest
 from rm_monitor.types import Prompt, Scale
 
 __all__ = ["READS", "AnswerEncoding", "ImplicitHead", "LogRatioReader", "build"]

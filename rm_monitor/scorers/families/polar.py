@@ -22,7 +22,9 @@ from rm_monitor.scorers.options import Options
 from rm_monitor.scorers.reads import PAIRWISE
 from rm_monitor.scorers.run import networks
 from rm_monitor.scorers.run.assemble import put_together
-from rm_monitor.scorers.run.in_process import InProcessScorer, check_rows, digest, row_key
+from rm_monitor.scorers.run.in_process import InProcessScorer
+from rm_monitor.scorers.run.keys import check_rows, digest, row_key
+from rm_monitor.scorers.run.pairwise import noticed
 from rm_monitor.scorers.run.readers import HiddenReader
 from rm_monitor.scorers.text.encodings import Encoded
 from rm_monitor.scorers.text.formatting import Rendered
@@ -91,9 +93,10 @@ class ReferenceScorer(InProcessScorer):
             ValueError: If the rows do not belong together.
         """
         ours, theirs = self._render(prompts, completions, references)
-        said = self.read([*ours, *theirs]).reward
-        score, fixed = said[: len(ours)], said[len(ours) :]
-        return Preferences(probability=np.asarray(expit(score - fixed)), measures={"consistency": score})
+        scores = self.read([*ours, *theirs])
+        score, fixed = scores.reward[: len(ours)], scores.reward[len(ours) :]
+        measures = {"consistency": score, **noticed(scores, len(ours))}
+        return Preferences(probability=np.asarray(expit(score - fixed)), measures=measures)
 
     def keys(
         self, prompts: Sequence[Prompt], completions: Sequence[Completion], references: Sequence[Completion]

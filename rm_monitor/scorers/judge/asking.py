@@ -9,7 +9,7 @@ import numpy as np
 
 from rm_monitor.errors import ScorerError
 from rm_monitor.scorers.judge.voices import Turns, Voice
-from rm_monitor.scorers.run.in_process import digest
+from rm_monitor.scorers.run.keys import digest
 from rm_monitor.types import FloatArray, ValueStore
 
 __all__ = ["Asking"]

@@ -14,11 +14,10 @@ from rm_monitor.scorers.judge.voices import Answer, Turns
 from rm_monitor.scorers.options import Options
 from rm_monitor.scorers.run import networks
 from rm_monitor.scorers.run.frozen import frozen, library_versions
-from rm_monitor.scorers.run.in_process import device_name
+from rm_monitor.scorers.run.keys import device_name
 from rm_monitor.scorers.text.answers import ControlTokens, strip_think
 from rm_monitor.scorers.text.coverage import left_out
-from rm_monitor.scorers.text.encodings import ChatEncoding
-from rm_monitor.scorers.text.formatting import tokenizer_digest
+from rm_monitor.scorers.text.encodings import ChatEncoding, tokenizer_digest
 from rm_monitor.text.whole import healed
 from rm_monitor.types import Prompt
 

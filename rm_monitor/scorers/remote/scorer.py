@@ -11,13 +11,14 @@ import numpy as np
 
 from rm_monitor.errors import ScorerError, ScorerUnavailable
 from rm_monitor.http import Client, HTTPFailure, Unavailable, in_order
+from rm_monitor.scorers.describe import unread
 from rm_monitor.scorers.remote import canaries
 from rm_monitor.scorers.remote.canaries import Baseline
 from rm_monitor.scorers.remote.codecs import Codec, Row, Said
 from rm_monitor.scorers.remote.render import Ready, Renderer, TokenIds, WholeText, digestible
 from rm_monitor.scorers.remote.select import Selection
-from rm_monitor.scorers.run.in_process import SCHEMA, check_rows, digest
-from rm_monitor.scorers.text.formatting import FLAGS, SELDOM
+from rm_monitor.scorers.run.keys import SCHEMA, check_rows, digest
+from rm_monitor.scorers.text.formatting import FLAGS, SELDOM, Formatter
 from rm_monitor.types import Completion, FloatArray, Prompt, Scale, Scores, Screened, ValueStore
 
 __all__ = ["RemoteScorer"]
@@ -141,14 +142,24 @@ class RemoteScorer:
             ),
             ("revision", self.revision or "not given: scores are not kept across runs"),
             ("canaries", ", ".join(f"{x:.3g}" for x in self._baseline.scores)),
+            *(("note", note) for note in self._unread),
         ]
         return "\n".join(f"{name:<13} {value}" for name, value in facts)
 
     def screen(self, prompts: Sequence[Prompt]) -> Screened:
         """Which prompts it cannot be asked about, where inputs are rendered here."""
-        render = self.render
-        formatter = render.formatter if isinstance(render, (TokenIds, WholeText)) else None
+        formatter = self._formatter
         return Screened({}, {}) if formatter is None else formatter.screen(prompts)
+
+    @property
+    def _formatter(self) -> Formatter | None:
+        """What renders inputs, where it is ours."""
+        return self.render.formatter if isinstance(self.render, (TokenIds, WholeText)) else None
+
+    @property
+    def _unread(self) -> list[str]:
+        """What its template refuses or leaves out, where it is ours."""
+        return [] if self._formatter is None else unread(self._formatter)
 
     def remember(self, memory: ValueStore) -> None:
         """Keep the canaries' scores here, so that a model swapped between two runs is noticed."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -20,20 +18,19 @@ from rm_monitor.scorers.describe import ANSWER, EXAMPLE, Description, describe_i
 from rm_monitor.scorers.run.batching import Batcher, Row
 from rm_monitor.scorers.run.beginnings import Beginnings
 from rm_monitor.scorers.run.frozen import frozen, library_versions
+from rm_monitor.scorers.run.keys import SCHEMA, device_name, digest
 from rm_monitor.scorers.run.lean import PackedReader, run_packed, why_not
 from rm_monitor.scorers.run.parts import Head, Reader, Readout
 from rm_monitor.scorers.run.resting import Resting, Rests, Unloaded
 from rm_monitor.scorers.text.formatting import FLAGS, SELDOM, Formatter, Rendered
-from rm_monitor.types import BoolArray, Completion, FloatArray, Prompt, Scale, Scores, Screened
+from rm_monitor.types import BoolArray, FloatArray, Prompt, Scale, Scores, Screened
 
-__all__ = ["SCHEMA", "InProcessScorer", "check_rows", "digest", "row_key"]
+__all__ = ["InProcessScorer"]
 
 log = logging.getLogger("rm_monitor")
 
 # Scoring hangs things into a model and takes them out again, and two scorers may share a model.
 _one_at_a_time = RLock()
-
-SCHEMA = 1  # raised when our own formatting or pooling changes a score: old cached scores must then miss
 
 
 class InProcessScorer:
@@ -285,45 +282,3 @@ def _network(model: Any) -> str:
     names = " and ".join(type(part).__name__ for part in parts)
     count = sum(p.numel() for p in model.parameters())
     return f"{names}, {count / 1e9:.2f} B" if count >= 1e9 else f"{names}, {count / 1e6:.3g} M parameters"
-
-
-def check_rows(prompts: Sequence[Prompt], *columns: Sequence[Completion]) -> None:
-    """Row i answers prompt i.
-
-    Raises:
-        ValueError: If it does not.
-    """
-    for completions in columns:
-        if len(prompts) != len(completions):
-            raise ValueError(
-                f"row i of `completions` answers row i of `prompts`: got {len(prompts)} prompts and "
-                f"{len(completions)} completions"
-            )
-        for i, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):
-            if prompt.id != completion.prompt_id:
-                raise ValueError(
-                    f"`completions` are not in prompt order (first differs at row {i}): it answers "
-                    f"{completion.prompt_id!r}, the prompt is {prompt.id!r}"
-                )
-
-
-def digest(facts: Mapping[str, Any]) -> bytes:
-    """16 bytes that name these facts."""
-    text = json.dumps(dict(facts), sort_keys=True, separators=(",", ":"))
-    return hashlib.blake2b(text.encode(), digest_size=16).digest()
-
-
-def row_key(identity: bytes, one: Rendered, positions: Sequence[int]) -> bytes:
-    """Address of one score: its model's identity, the ids, their types, and where they are read."""
-    address = hashlib.blake2b(identity, digest_size=16)
-    for part in (one.ids, one.encoded.types or (), positions):
-        address.update(len(part).to_bytes(8, "little"))
-        address.update(np.asarray(part, dtype="<i4").tobytes())
-    return address.digest()
-
-
-def device_name(device: torch.device) -> str:
-    """What the numbers of a device depend on: its type, and the model of a GPU."""
-    if device.type == "cuda":
-        return f"cuda ({torch.cuda.get_device_name(device)})"
-    return device.type

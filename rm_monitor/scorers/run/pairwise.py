@@ -8,11 +8,12 @@ from typing import Any, Literal
 import numpy as np
 from scipy.special import expit
 
-from rm_monitor.scorers.run.in_process import InProcessScorer, check_rows, digest, row_key
-from rm_monitor.scorers.text.formatting import Rendered
-from rm_monitor.types import Completion, Preferences, Prompt
+from rm_monitor.scorers.run.in_process import InProcessScorer
+from rm_monitor.scorers.run.keys import check_rows, digest, row_key
+from rm_monitor.scorers.text.formatting import SELDOM, Rendered
+from rm_monitor.types import Completion, FloatArray, Preferences, Prompt, Scores
 
-__all__ = ["PairwiseScorer"]
+__all__ = ["PairwiseScorer", "noticed"]
 
 
 class PairwiseScorer(InProcessScorer):
@@ -52,14 +53,16 @@ class PairwiseScorer(InProcessScorer):
             ValueError: If the rows do not belong together.
         """
         forward, backward = self._render(prompts, completions, references)
-        said = self.read([*forward, *backward]).reward
+        scores = self.read([*forward, *backward])
+        said = scores.reward
         ahead, behind = said[: len(forward)], said[len(forward) :]
         first, second = expit(ahead), expit(behind)
         if self.average == "probability":
             probability = (first + (1 - second)) / 2
         else:
             probability = expit((ahead - behind) / 2)
-        return Preferences(probability=probability, order_gap=np.abs(first - (1 - second)))
+        measures = noticed(scores, len(forward))
+        return Preferences(probability=probability, order_gap=np.abs(first - (1 - second)), measures=measures)
 
     def keys(
         self, prompts: Sequence[Prompt], completions: Sequence[Completion], references: Sequence[Completion]
@@ -81,3 +84,15 @@ class PairwiseScorer(InProcessScorer):
         forward = [self.formatter.render(p, c.text, r.text) for p, c, r in rows]
         backward = [self.formatter.render(p, r.text, c.text) for p, c, r in rows]
         return forward, backward
+
+
+def noticed(scores: Scores, pairs: int) -> dict[str, FloatArray]:
+    """What was noticed of either of a pair's two inputs and decides what its probability means, if anything.
+
+    Args:
+        scores: Of ``pairs`` inputs and then the other ``pairs``.
+        pairs: How many.
+    """
+    either = {name: scores.flags[name] for name in ("overflow", *SELDOM) if name in scores.flags}
+    found = {name: (flag[:pairs] | flag[pairs:]).astype(np.float64) for name, flag in either.items()}
+    return {name: values for name, values in found.items() if values.any()}

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rm_monitor.scorers.run.batching import Batcher
-from rm_monitor.scorers.run.in_process import InProcessScorer, check_rows, digest, row_key
+from rm_monitor.scorers.run.in_process import InProcessScorer
+from rm_monitor.scorers.run.keys import check_rows, digest, row_key
 from rm_monitor.scorers.text.formatting import Rendered
 from rm_monitor.types import Completion, Prompt, Scores
 

@@ -25,6 +25,7 @@ __all__ = [
     "conversation",
     "freeze_dates",
     "own_copy",
+    "tokenizer_digest",
 ]
 
 Bos = Literal["template", "one", "none"]
@@ -255,4 +256,16 @@ def own_copy(tokenizer: Any) -> Any:
 
 
 def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def tokenizer_digest(tokenizer: Any) -> str:
+    """Names a tokenizer's vocabulary, merges and rules, whatever padding it was last called with."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        text = repr(sorted(tokenizer.get_vocab().items()))
+    else:
+        backend.no_truncation()
+        backend.no_padding()
+        text = backend.to_str()
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

@@ -7,7 +7,6 @@ they are treated alike.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,7 @@ from typing import Any, Literal, cast
 from rm_monitor.errors import ScorerError
 from rm_monitor.scorers.text.answers import ControlTokens, strip_think
 from rm_monitor.scorers.text.coverage import ignored, left_out, shape
-from rm_monitor.scorers.text.encodings import Encoded, Encoding
+from rm_monitor.scorers.text.encodings import Encoded, Encoding, tokenizer_digest
 from rm_monitor.text.whole import healed
 from rm_monitor.types import Message, Prompt, Screened
 
@@ -284,18 +283,6 @@ class Formatter:
 
     def _text(self, ids: Sequence[int]) -> str:
         return str(self.tokenizer.decode(ids, skip_special_tokens=False))
-
-
-def tokenizer_digest(tokenizer: Any) -> str:
-    """Names a tokenizer's vocabulary, merges and rules, whatever padding it was last called with."""
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is None:
-        text = repr(sorted(tokenizer.get_vocab().items()))
-    else:
-        backend.no_truncation()
-        backend.no_padding()
-        text = backend.to_str()
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def healed_prompt(prompt: Prompt) -> Prompt:
