@@ -46,8 +46,14 @@ def run(code, names, **addresses):
     exec(compile(code, "a block of the documents", "exec"), names)
 
 
+def ranks(path, body):
+    """As Nemotron's GenRM ends its reply."""
+    said = "[The Begin of Ranking Score]\n\\boxed{1}\n[The End of Ranking Score]"
+    return {"model": "genrm", "choices": [{"finish_reason": "stop", "message": {"content": said}}]}
+
+
 def test_the_blocks_on_reward_models_behind_servers_run(here):
-    remote, judge, ensemble = blocks("reward-models.md", "python", "## Behind a server")[:3]
+    remote, judge, published, ensemble = blocks("reward-models.md", "python", "## Behind a server")[:4]
     names = {}
     with serve(Ids()) as scores, serve(Judge()) as judges:
         run(remote, names, node=scores.url)
@@ -55,6 +61,9 @@ def test_the_blocks_on_reward_models_behind_servers_run(here):
         run(judge, names, api=judges.url)
         assert judges.asked[0][3]["Authorization"] == "Bearer a-key"
         run(ensemble, names)
+    with serve(ranks) as genrm:
+        run(published, names, node=genrm.url)
+    assert "nemotron_genrm" in names["genrm"].describe()
     assert list(names["both"].members) == ["small", "judge"]
 
 

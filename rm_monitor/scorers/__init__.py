@@ -5,10 +5,11 @@
 ::
 
     load  detect  checkpoint  options  describe     what it is, what the user said of it, what was found
+    reads                                           which options are read where; no other is swallowed
     families/   one published kind a file           put together from
     text/       conversation -> ids                 heads/   numbers -> reward      run/   ids -> numbers
     function  loaded                                what the user made or loaded themselves
-    remote/   judge/                                behind a server: reward model; judging language model
+    remote/   judge/                                behind a server; judging language models, here or there
     ensemble                                        several of these as one
     cached                                          any of them, each answer scored once
 """

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rm_monitor.doctor import examine
+from rm_monitor.doctor.checks import CHECKS, check_turns
 from rm_monitor.errors import ScorerError
 from rm_monitor.evaluation.screening import screen
 from rm_monitor.scorers import load_scorer
@@ -205,10 +205,11 @@ def test_a_judge_that_does_not_read_system_turns_says_so_when_loaded_and_to_the_
     with caplog.at_level(logging.WARNING, "rm_monitor"):
         screen({"rm": scorer}, [SYSTEM])
     assert "does not read turn 1 (system)" in caplog.text
-    found = [(f.level, f.text) for f in examine(scorer).findings]
-    assert any(level == "look" and "leaves out system turns" in text for level, text in found)
-    fine = [(f.level, f.text) for f in examine(judge("chatml")).findings]
-    assert ("fine", "system turns and earlier turns are read") in fine
+    assert check_turns in CHECKS
+    (found,) = check_turns(scorer)
+    assert found.level == "look"
+    assert "leaves out system turns" in found.text
+    assert list(check_turns(judge("chatml"))) == [("fine", "system turns and earlier turns are read")]
 
 
 def test_a_pairwise_model_flags_what_it_does_not_read(tmp_path):

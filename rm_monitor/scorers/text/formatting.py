@@ -7,6 +7,7 @@ they are treated alike.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -60,13 +61,15 @@ class _Known:
     """What is known of a prompt whatever the answer, from rendering it with the answer "x".
 
     Attributes:
-        plain: The ids.
+        size: How many tokens it is.
+        fits: Whether the model reads so many.
         control: How many control tokens there are.
         dropped: The parts that its ids do not hold.
         refused: Why it cannot be written; empty if it can.
     """
 
-    plain: Encoded
+    size: int = 0
+    fits: bool = True
     control: int = 0
     dropped: tuple[str, ...] = ()
     refused: str = ""
@@ -108,7 +111,7 @@ class Formatter:
         self.strip_think = strip_think
         self.control = ControlTokens(encoding.tokenizer, encoding.template, encoding.markers)
         self.vocabulary = vocabulary
-        self._known: dict[tuple[str, int], _Known] = {}
+        self._known: dict[tuple[bytes, int], _Known] = {}
         self._shapes: dict[tuple[Any, ...], tuple[str, ...]] = {}  # what a template makes no difference by
 
     @property
@@ -180,10 +183,10 @@ class Formatter:
             known = self._of(prompt, answers)
             if known.refused:
                 unscorable[prompt.id] = known.refused
-            elif not self._fits(known.plain) and (
+            elif not known.fits and (
                 self.on_overflow != "truncate_prompt_middle" or self._shorten(prompt, ["x"] * answers) is None
             ):
-                size = len(known.plain.ids)
+                size = known.size
                 unscorable[prompt.id] = (
                     f"it is {size} tokens with an answer of one letter, and the model reads {self.max_length}"
                     if self.max_length is not None and size > self.max_length
@@ -231,7 +234,8 @@ class Formatter:
 
     def _of(self, prompt: Prompt, answers: int) -> _Known:
         """What is known of a prompt; found once."""
-        key = json.dumps(prompt.question, sort_keys=True, default=str), answers
+        text = json.dumps(prompt.question, sort_keys=True, default=str)
+        key = hashlib.blake2b(text.encode(), digest_size=16).digest(), answers
         if key not in self._known:
             self._known[key] = self._look_at(prompt, answers)
         return self._known[key]
@@ -246,9 +250,14 @@ class Formatter:
             if form not in self._shapes:
                 self._shapes[form] = tuple(ignored(prompt, plain.ids, ids))
         except Refused as problem:
-            return _Known(Encoded(()), refused=str(problem))
+            return _Known(refused=str(problem))
         dropped = dict.fromkeys([*self._shapes[form], *left_out(prompt, plain.ids, self.tokenizer)])
-        return _Known(plain=plain, control=self.control.count(plain.ids), dropped=tuple(dropped))
+        return _Known(
+            size=len(plain.ids),
+            fits=self._fits(plain),
+            control=self.control.count(plain.ids),
+            dropped=tuple(dropped),
+        )
 
     def _as_many_control_tokens(self, known: _Known, encoded: Encoded, answers: Sequence[str]) -> bool:
         """The check that holds whatever the text does: as many control ids as with the answer "x".

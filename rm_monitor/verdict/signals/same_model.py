@@ -8,9 +8,11 @@ of some trainers; ``training_reward=`` says it outright.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+from rm_monitor.types import Identified, Wraps
 
 __all__ = ["model_names", "same_model", "short_name"]
 
@@ -61,7 +63,7 @@ def same_model(source: Any, scorer: Any, training: Any) -> str | None:
         >>> same_model(reward, None, reward), same_model(reward, None, lambda p, c: [1.0])
         ('the same object', None)
     """
-    inner = getattr(scorer, "scorer", scorer)  # below the score cache
+    inner = scorer.scorer if isinstance(scorer, Wraps) else scorer  # below the score cache
     if any(training is ours for ours in (source, scorer, inner) if ours is not None):
         return "the same object"
     if any(training is getattr(inner, attribute, inner) for attribute in ("_function", "model")):
@@ -90,8 +92,7 @@ def _path(thing: Any) -> str:
 
 def _weights(thing: Any) -> str:
     """Digest of the weights behind a scorer of ours; empty if it has none."""
-    identity = getattr(thing, "model_identity", None)
-    return str(identity.get("model.weights", "")) if isinstance(identity, Mapping) else ""
+    return str(thing.model_identity.get("model.weights", "")) if isinstance(thing, Identified) else ""
 
 
 def _weights_in(path: str) -> str:
