@@ -929,3 +929,18 @@ def test_a_lora_of_llama_factory_is_read_by_the_value_head_beside_it(tmp_path):
     (adapter / "value_head.safetensors").unlink()
     with pytest.raises(ScorerError, match=r"value_head.safetensors, which belongs beside the adapter"):
         load_scorer(adapter)
+
+
+def test_full_weights_of_llama_factory_are_read_with_their_kind_told(tmp_path):
+    from transformers import LlamaForCausalLM
+
+    tokenizer = make_tokenizer(CHATML)
+    scaled(lambda: LlamaForCausalLM(llama_config(tokenizer))).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    head = {"v_head.summary.weight": random(1, H), "v_head.summary.bias": random(1)}
+    save_file(head, tmp_path / "value_head.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ScorerError, match=r"what PPO estimates returns with.*`kind='grm'`"):
+        load_scorer(tmp_path)
+    scorer = load_scorer(tmp_path, kind="grm")
+
+    agrees(tmp_path, scorer, lambda ids, h, w: mlp(h[-1], w, ["v_head.summary"], relu)[0], kind="grm")

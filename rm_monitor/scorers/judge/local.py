@@ -24,6 +24,7 @@ from rm_monitor.types import Prompt
 __all__ = ["LocalVoice"]
 
 _TOP = 20
+_TOGETHER = 8192  # tokens of questions that are answered together, unless the user says otherwise
 
 
 class LocalVoice:
@@ -44,7 +45,7 @@ class LocalVoice:
         self.device = next(self.network.parameters()).device
         limit = networks.longest_input(self.network.config, self.tokenizer)
         self.longest = min((n for n in (limit, options.max_length) if n is not None), default=None)
-        self._budget = options.batch_tokens
+        self._budget = options.batch_tokens or _TOGETHER
         self._control = ControlTokens(self.tokenizer, self.chat.template)
         facts = networks.identity_of(self.network, checkpoint.weights_digest(), checkpoint.config_digest())
         self.identity: Mapping[str, Any] = {
