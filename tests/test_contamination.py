@@ -3,7 +3,6 @@
 import itertools
 import json
 import random
-from unittest import mock
 
 import pytest
 
@@ -132,19 +131,19 @@ def test_a_dataset_that_can_be_read_only_once_is_left_alone():
     assert "was not checked" in str(found)
 
 
-def test_a_streamed_dataset_is_read_to_the_bound():
+def test_a_streamed_dataset_is_left_alone_for_reading_it_would_run_its_own_code():
     from datasets import Dataset
 
-    stream = Dataset.from_list([{"text": f"row {i}"} for i in range(100)]).to_iterable_dataset()
-    rows, _ = rows_of(stream, most_rows=7)
-    assert len(list(rows)) == 7
-    assert next(iter(stream)) == {"text": "row 0"}
+    rows, total = rows_of(Dataset.from_list([{"text": "a?"}]).to_iterable_dataset().map(lambda row: 1 / 0))
+    assert list(rows) == []
+    assert total is None
 
 
 def test_a_trainer_run_says_in_one_sentence_what_it_found_and_trains_the_same(
     tmp_path, tiny_policy_dir, tiny_tokenizer, capsys
 ):
     import json
+    import random
 
     import torch
     from transformers import AutoModelForCausalLM
@@ -152,7 +151,7 @@ def test_a_trainer_run_says_in_one_sentence_what_it_found_and_trains_the_same(
     from rm_monitor import RewardMonitor, RewardMonitorCallback, Sampling
     from tests.helpers import CountsGood, rows, tiny_trainer
 
-    def train(folder, asked):
+    def train(folder, asked, dataset, examine=True):
         monitor = RewardMonitor(
             CountsGood(),
             asked,
@@ -167,36 +166,38 @@ def test_a_trainer_run_says_in_one_sentence_what_it_found_and_trains_the_same(
             folder,
             steps=2,
             n_rows=4,
-            callbacks=[RewardMonitorCallback(monitor, baseline=False)],
+            callbacks=[RewardMonitorCallback(monitor, baseline=False, examine=examine)],
         )
-        sentence = "why does the sea rise and fall twice each day of the year"
-        ids = tiny_tokenizer(sentence)["input_ids"]
-        drawing = Draws(
-            [{"input_ids": torch.tensor(ids), "labels": torch.tensor(ids)}, *rows(None, 4, len(ids))]
-        )
-        trainer.train_dataset = drawing
+        trainer.train_dataset = dataset
         trainer.train()
         return {n: p.detach().clone() for n, p in trainer.model.named_parameters()}
 
     class Draws(torch.utils.data.Dataset):
-        def __init__(self, rows):
-            self.rows = rows
+        """Has random numbers of its own, which nobody can put back."""
+
+        def __init__(self):
+            self.random = random.Random(0)
 
         def __len__(self):
-            return len(self.rows)
+            return 5
 
         def __getitem__(self, i):
-            torch.rand(1)
-            return self.rows[i]
+            ids = torch.tensor([self.random.randrange(5, 20) for _ in range(6)])
+            return {"input_ids": ids, "labels": ids.clone()}
 
     asked = ["Why does the sea rise and fall twice each day of the year?", "What is a tide?"]
-    with_it = train(tmp_path / "a", asked)
+    ids = torch.tensor(
+        tiny_tokenizer("why does the sea rise and fall twice each day of the year")["input_ids"]
+    )
+    plain = [{"input_ids": ids, "labels": ids}, *rows(None, 4, len(ids))]
+    train(tmp_path / "p", asked, plain)
     printed = capsys.readouterr().out
     assert printed.count("CONTAMINATED: 1 of 2 prompts are in the 5 rows of the training set") == 1
-    manifest = json.loads((tmp_path / "a" / "_rm_monitor" / "manifest.json").read_text())
+    manifest = json.loads((tmp_path / "p" / "_rm_monitor" / "manifest.json").read_text())
     assert manifest["contamination"]["overlapping"] or manifest["contamination"]["exact"]
-    with mock.patch("rm_monitor.monitor.callback.examine"):
-        without = train(tmp_path / "b", asked)
+    with_it = train(tmp_path / "a", asked, Draws())
+    assert "contamination was not checked" in capsys.readouterr().out
+    without = train(tmp_path / "b", asked, Draws(), examine=False)
     assert all(with_it[name].equal(without[name]) for name in without)
 
 

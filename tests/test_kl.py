@@ -110,6 +110,26 @@ def test_with_adapters_the_base_is_the_initial_policy_and_training_sees_nothing(
     assert min(found) > 0
 
 
+def test_at_step_0_it_is_0_also_where_training_goes_on_with_an_adapter(tiny_policy, tiny_tokenizer, prompts):
+    from peft import LoraConfig, get_peft_model
+
+    model = get_peft_model(tiny_policy, LoraConfig(r=4, target_modules=["q_proj", "v_proj"]))
+    nudge(model, "lora_")  # an adapter that was trained before
+    initial = copy.deepcopy(model)
+    kept = InitialPolicy(True)
+    assert (
+        kl(kept, prompts, answers(model, tiny_tokenizer, prompts), model, tiny_tokenizer, step=0) == [0.0] * 3
+    )
+    nudge(model, "lora_")
+    held = {n: (p.data_ptr(), p.detach().clone()) for n, p in model.named_parameters()}
+    given = answers(model, tiny_tokenizer, prompts)
+    found = kl(kept, prompts, given, model, tiny_tokenizer, step=5)
+    expected = kl(InitialPolicy(initial), prompts, given, model, tiny_tokenizer, step=5)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert min(found) > 0
+    assert all(p.data_ptr() == held[n][0] and p.equal(held[n][1]) for n, p in model.named_parameters())
+
+
 def test_a_copy_made_late_is_no_initial_policy_and_the_kl_is_unknown(
     tiny_policy, tiny_tokenizer, prompts, caplog
 ):

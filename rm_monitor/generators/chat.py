@@ -1,4 +1,4 @@
-"""Whether a policy can answer, and whether prompts leave it room."""
+"""Whether prompts can be asked, and leave room for an answer."""
 
 from __future__ import annotations
 
@@ -8,26 +8,7 @@ from typing import Any
 from rm_monitor.prompts.rendering import prompt_ids
 from rm_monitor.types import Prompt, Sampling
 
-__all__ = ["check_policy", "check_prompts", "context_length", "prompt_ids"]
-
-
-def check_policy(model: Any, tokenizer: Any) -> None:
-    """Refuse, before training, what can never answer.
-
-    Raises:
-        ValueError: If there is no tokenizer, or the model is one that does not generate text.
-    """
-    if tokenizer is None:
-        raise ValueError(
-            "the policy has no tokenizer, and cannot be asked without: pass `processing_class=` to the "
-            "Trainer, or the tokenizer to `monitor.step`"
-        )
-    generates = getattr(model, "can_generate", None)
-    if not hasattr(model, "generate") or (callable(generates) and not generates()):
-        raise ValueError(
-            f"the policy is a {type(model).__name__}, which does not generate text, so it cannot be asked: "
-            "monitor a language model, or pass `generator=` with what answers in its place"
-        )
+__all__ = ["check_prompts", "context_length", "prompt_ids"]
 
 
 def context_length(config: Any) -> int | None:

@@ -7,6 +7,7 @@ import logging
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,7 +15,9 @@ from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from rm_monitor.errors import is_out_of_memory
+from rm_monitor.generators.apart import Reads, apart, reads
 from rm_monitor.generators.budget import rows_within
+from rm_monitor.generators.makers import kept, say_once, up_to_stop
 from rm_monitor.generators.noise import choose, row_keys
 from rm_monitor.generators.pick import sharpness
 from rm_monitor.generators.rows import Row, completion, end_tokens, rows_of
@@ -66,13 +69,20 @@ class HFGenerator:
             return []
         model = unwrap(model)
         ends, pad = end_tokens(model, tokenizer)
+        say_once(model)
         answers: dict[int, Completion] = {}
         names = [(seed, row.prompt.id, row.sample) for row in rows]
         queue = _like_with_like(rows, [self._length.get(name) for name in names])
         with one_precision(model) as mixed, own_settings(model, sampling, ends, pad):
+            name = apart(
+                model,
+                [len(row.ids) for row in rows],
+                sampling.max_new_tokens,
+                lambda: _reads(model, rows, pad),
+            )
             while queue:
                 size = self.batch_size or _rows_at_once(model, mixed, rows, sampling)
-                batch = queue[:size]
+                batch = [i for i in queue if name(i) == name(queue[0])][:size]
                 found: list[Completion] | None
                 try:
                     found = _answer(model, tokenizer, [rows[i] for i in batch], sampling, seed, ends, pad)
@@ -89,7 +99,8 @@ class HFGenerator:
                     continue
                 answers |= dict(zip(batch, found, strict=True))
                 self._length |= {names[i]: answers[i].n_tokens for i in batch}
-                queue = queue[len(batch) :]
+                done = set(batch)
+                queue = [i for i in queue if i not in done]
                 if progress is not None:
                     progress(len(answers), len(rows))
         return [answers[i] for i in range(len(rows))]
@@ -147,26 +158,68 @@ def _answer(
 ) -> list[Completion]:
     keys = row_keys(seed, [(r.prompt.id, r.sample) for r in rows], next(model.parameters()).device)
     chooser = _Chooser(keys, sampling)
-    said = generate_rows(model, [row.ids for row in rows], pad, chooser)
+    stops = kept(model).get("stop_strings") or ()
+    stops = (stops,) if isinstance(stops, str) else tuple(stops)
+    more = {"tokenizer": tokenizer} if stops else {}
+    said = generate_rows(model, [row.ids for row in rows], pad, chooser, **more)
     entropy, mass = torch.stack(chooser.entropy, 1).cpu(), torch.stack(chooser.mass, 1).cpu()
     answers = []
     for i, (row, tokens) in enumerate(zip(rows, said, strict=True)):
         stop = next((j for j, token in enumerate(tokens) if token in ends), None)
         n = len(tokens) if stop is None else stop + 1
+        spelled = up_to_stop(tokens[:n], stops, tokenizer)
+        n = n if spelled is None else spelled
         facts = {"entropy": float(entropy[i, :n].mean()), "mass": float(mass[i, :n].mean())}
-        answers.append(completion(row, tokens[:n], tokenizer, stopped=stop is not None, **facts))
+        stopped = stop is not None or spelled is not None
+        answers.append(_before(stops, completion(row, tokens[:n], tokenizer, stopped=stopped, **facts)))
     return answers
 
 
+def _before(stops: Sequence[str], answer: Completion) -> Completion:
+    """The answer without the text that ended it."""
+    for stop in stops:
+        answer = replace(answer, text=answer.text.partition(stop)[0])
+    return answer
+
+
+def _reads(model: Any, rows: Sequence[Row], pad: int) -> Reads:
+    def scores(prompts: Sequence[Sequence[int]]) -> Tensor:
+        first = _Scores()
+        with own_settings(model, Sampling(max_new_tokens=2), [], pad):
+            generate_rows(model, prompts, pad, first)
+        return torch.stack(first.seen)
+
+    dtypes = {p.dtype for p in model.parameters() if p.dtype.is_floating_point}
+    kind = next(model.parameters()).device.type
+    if torch.is_autocast_enabled(kind):
+        dtypes.add(torch.get_autocast_dtype(kind))
+    return reads(scores, [row.ids for row in rows], max(dtypes, key=lambda dtype: torch.finfo(dtype).eps))
+
+
+class _Scores(LogitsProcessor):  # type: ignore[misc]  # transformers is untyped here
+    """Notes the scores, and makes every row say the same."""
+
+    def __init__(self) -> None:
+        self.seen: list[Tensor] = []
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        self.seen.append(scores.clone())
+        said = torch.full_like(scores, -math.inf)
+        said[:, 0] = 0.0
+        return said
+
+
 def generate_rows(
-    model: Any, rows: Sequence[Sequence[int]], pad: int, *processors: LogitsProcessor
+    model: Any, rows: Sequence[Sequence[int]], pad: int, *processors: LogitsProcessor, **more: Any
 ) -> list[list[int]]:
     """What ``model.generate`` adds to these rows, as it stands inside `own_settings`."""
     longest = max(len(ids) for ids in rows)
     device = next(model.parameters()).device
     ids = torch.tensor([[pad] * (longest - len(r)) + list(r) for r in rows], device=device)
     mask = torch.tensor([[0] * (longest - len(r)) + [1] * len(r) for r in rows], device=device)
-    out = model.generate(input_ids=ids, attention_mask=mask, logits_processor=LogitsProcessorList(processors))
+    out = model.generate(
+        input_ids=ids, attention_mask=mask, logits_processor=LogitsProcessorList(processors), **more
+    )
     given = (
         1 if getattr(model.config, "is_encoder_decoder", False) else longest
     )  # a decoder repeats its start alone
@@ -176,7 +229,10 @@ def generate_rows(
 
 @contextmanager
 def own_settings(model: Any, sampling: Sampling, ends: list[int], pad: int) -> Iterator[None]:
-    """Generate by our settings alone: a partly filled config would inherit the model's other fields."""
+    """Generate by our settings and what the model's makers ask for beside them (`makers.kept`).
+
+    A partly filled config would inherit the model's other fields.
+    """
     own = GenerationConfig(
         do_sample=False,
         max_new_tokens=sampling.max_new_tokens,
@@ -185,6 +241,7 @@ def own_settings(model: Any, sampling: Sampling, ends: list[int], pad: int) -> I
         use_cache=True,
         num_beams=1,
         decoder_start_token_id=_decoder_start(model),
+        **kept(model),
     )
     holders = [m for m in model.modules() if "generation_config" in vars(m)] or [model]
     before = [getattr(m, "generation_config", None) for m in holders]

@@ -35,9 +35,9 @@ class InitialPolicy:
     """The policy that training began with.
 
     Args:
-        source: True: for a PEFT model its base, adapters off (no memory, no file); for another model a copy,
-            kept at the first evaluation if that is step 0 (as much memory as the model). A folder or
-            hub id, or a loaded model: that one.
+        source: True: what the model is at the first evaluation, if that is step 0. Of a PEFT model a copy of
+            what is trained is kept (as TRL's "ref" adapter), of another model the whole (as much memory as
+            the model). A folder or hub id, or a loaded model: that one.
     """
 
     def __init__(self, source: Any) -> None:
@@ -48,6 +48,7 @@ class InitialPolicy:
             )
         self._source = source
         self._model: Any = None
+        self._trained: dict[str, Tensor] | None = None  # what a PEFT model trains, as it was at step 0
         self._warned = False
 
     def measured(
@@ -61,7 +62,7 @@ class InitialPolicy:
     ) -> list[Completion]:
         """The completions with their ``kl``; nan where the generator kept no tokens.
 
-        To be called inside `rm_monitor.training.undisturbed`: adapters are switched off and on again.
+        To be called inside `rm_monitor.training.undisturbed`: what is trained is exchanged and put back.
 
         Args:
             prompts: ``n`` prompts; row i is answered by completion i.
@@ -112,14 +113,30 @@ class InitialPolicy:
 
     @contextmanager
     def _initial(self, policy: Any) -> Iterator[Any]:
-        if self._model is None:
+        if self._model is not None:
+            yield self._model
+        elif self._trained is None:
             with policy.disable_adapter():
                 yield policy
         else:
-            yield self._model
+            with _with_values(policy, self._trained):
+                yield policy
 
     def _ready(self, policy: Any, step: int) -> bool:
-        if self._model is not None or (self._source is True and _has_adapters(policy)):
+        if self._model is not None or self._trained is not None:
+            return True
+        if self._source is True and _has_adapters(policy):
+            if step == 0:
+                self._trained = {
+                    name: p.detach().clone() for name, p in policy.named_parameters() if p.requires_grad
+                }
+            else:
+                self._warn(
+                    "kl=True keeps a copy of the adapters at step 0, and this is step %d: the KL is to the "
+                    "model with its adapters off, the initial policy only if training began with new ones. "
+                    "Else pass the initial policy: RewardMonitor(..., kl='folder or hub id').",
+                    step,
+                )
             return True
         if self._source is True:
             if step != 0:
@@ -147,6 +164,20 @@ class InitialPolicy:
         if not self._warned:
             log.warning("rm_monitor: " + message, *arguments)
         self._warned = True
+
+
+@contextmanager
+def _with_values(policy: Any, values: Mapping[str, Tensor]) -> Iterator[None]:
+    """Other values in these parameters; the very same tensors are back afterwards."""
+    parameters = {name: p for name, p in policy.named_parameters() if name in values}
+    own = {name: p.data for name, p in parameters.items()}
+    try:
+        for name, parameter in parameters.items():
+            parameter.data = values[name].to(parameter.device)
+        yield
+    finally:
+        for name, parameter in parameters.items():
+            parameter.data = own[name]
 
 
 def divergence(now: Tensor, before: Tensor) -> Tensor:

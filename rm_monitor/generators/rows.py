@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -71,5 +72,15 @@ def end_tokens(model: Any, tokenizer: Any) -> tuple[list[int], int]:
         for token in found if isinstance(found, (list, tuple)) else [found]:
             if token is not None and token not in ends:
                 ends.append(int(token))
-    pad = tokenizer.pad_token_id
-    return ends, int(pad if pad is not None else ends[0] if ends else 0)
+    # The mask hides it, so any will do; one outside the embedding (a token added without growing it) ends it.
+    size = embedded(model)
+    usable = (token for token in (tokenizer.pad_token_id, *ends) if token is not None and token < size)
+    return ends, int(next(usable, 0))
+
+
+def embedded(model: Any) -> float:
+    """How many tokens the model has embeddings for; infinity if it does not say."""
+    try:
+        return int(model.get_input_embeddings().num_embeddings)
+    except (AttributeError, NotImplementedError, TypeError):
+        return math.inf

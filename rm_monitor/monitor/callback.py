@@ -18,6 +18,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from rm_monitor.monitor.as_trained import settle_format
 from rm_monitor.monitor.border import guarded
 from rm_monitor.monitor.callback_acts import CallbackActs, is_last, tokenizer_in
 from rm_monitor.monitor.examine import examine
@@ -46,7 +47,8 @@ class RewardMonitorCallback(CallbackActs):
             each case.
         stop_on_degradation: Stop training when the alarm was raised in two evaluations in a row.
         baseline: Judge the untrained weights at step 0; without it two prompts are tried and forgotten.
-        examine: Look for the prompts and references in the training set, at the start.
+        examine: Look at the training set, at the start: are the prompts and references in it, and are its
+            rows in the format in which the policy is asked?
 
     Example:
         >>> monitor = RewardMonitor(lambda p, c: [0.0] * len(c), ["Hi"], references=["Hello"])
@@ -90,6 +92,10 @@ class RewardMonitorCallback(CallbackActs):
         host.move_last(self)
         settings = self.monitor.settings
         self._output_dir = host.output_dir(args)
+        model, tokenizer = kwargs.get("model"), tokenizer_in(kwargs)
+        dataset = getattr(kwargs.get("train_dataloader"), "dataset", None)
+        # Before the run begins: the format is one of its conditions.
+        settle_format(self.parts, dataset, model, tokenizer, args, examine=self.examine)
         horizon = _horizon(self.monitor, args, state, baseline=self.baseline)
         run = self.monitor.begin(
             resume_step=state.global_step or None,
@@ -103,9 +109,7 @@ class RewardMonitorCallback(CallbackActs):
         self._steering.begin(args, run.folder)
         self._training, self._epochs = True, {}
         self._judged = run.last_step if state.global_step else None
-        model, tokenizer = kwargs.get("model"), tokenizer_in(kwargs)
         if self.examine and run.is_first:
-            dataset = getattr(kwargs.get("train_dataloader"), "dataset", None)
             examine(run, settings.prompts, settings.references, dataset, tokenizer, self.parts.failures)
         self.monitor.note(state.global_step, {}, args)
         for logs in state.log_history:

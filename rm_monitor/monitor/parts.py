@@ -102,6 +102,7 @@ class Parts:
             sampling=settings.sampling,
             seed=settings.seed,
             kl=settings.kl,
+            prompt_format=self.evaluator.prompt_format,
         )
         without = {"generator": settings.generator, "confirm_on_warn": settings.fresh_prompts}
         return Overlap(recipe, settings.overlap, without=without)
@@ -167,7 +168,9 @@ class Parts:
 
         check_policy(model, tokenizer)
         if model is not None and tokenizer is not None:
-            check_prompts(list(self.settings.prompts), tokenizer, model.config, self.settings.sampling)
+            form = self.evaluator.prompt_format
+            asked = form.ask(tuple(self.settings.prompts))
+            check_prompts(asked, form.tokenizer(tokenizer), model.config, self.settings.sampling)
 
     def preview(
         self, model: Any, tokenizer: Any, *, step: int, folder: Path | None

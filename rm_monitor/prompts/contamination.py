@@ -12,14 +12,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import islice
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rm_monitor.prompts.cells import opened
-from rm_monitor.prompts.frames import records
+from rm_monitor.prompts.training_rows import MOST_ROWS, training_rows
 from rm_monitor.prompts.turns import are_turns
 from rm_monitor.types import Prompt, ReferenceSet
 
@@ -27,7 +26,6 @@ __all__ = ["Contamination", "check", "rows_of", "texts_of"]
 
 GRAM = 13  # words in a row
 SHORTEST = 8  # words of a text that is looked for inside others
-MOST_ROWS = 20_000
 MOST_SECONDS = 10.0
 _WORD = re.compile(r"\w+")
 _LONGEST = 100_000  # characters of a text that are looked at
@@ -79,7 +77,10 @@ class Contamination:
     def __str__(self) -> str:
         where = f"the {self.rows:,} rows of the training set" + (" looked at" if not self.complete else "")
         if not self.rows:
-            return "contamination was not checked: the training set has no texts that can be read beforehand"
+            return (
+                "contamination was not checked: the training set has no texts that can be read without "
+                "running code of its own"
+            )
         if not self.found:
             return f"none of the {self.prompts} prompts and their references is in {where}"
         by = f", {self.in_references} of them by their reference alone" if self.in_references else ""
@@ -150,21 +151,9 @@ def check(
 
 
 def rows_of(dataset: Any, *, most_rows: int = MOST_ROWS) -> tuple[Iterator[Any], int | None]:
-    """Rows of a dataset, spread evenly over it if there are more than can be looked at, and how many it has.
-
-    A dataset that can only be read once, such as a generator, is left alone: what we took, training would
-    miss.
-    """
-    if type(dataset).__module__.partition(".")[0] in ("pandas", "polars", "pyarrow"):
-        frame, n = records(dataset), len(dataset)
-        return islice(frame or (), 0, None, max(1, -(-n // most_rows))), n
-    try:
-        n = len(dataset)
-    except TypeError:
-        take = getattr(dataset, "take", None)  # a streamed `datasets.IterableDataset` begins anew each time
-        return (iter(take(most_rows)) if callable(take) else iter(())), None
-    at = range(n) if n <= most_rows else np.linspace(0, n - 1, most_rows).astype(int).tolist()
-    return (dataset[i] for i in at), n
+    """Rows of a dataset and how many it has, read without running code of the user's (`training_rows`)."""
+    found = training_rows(dataset, most_rows=most_rows)
+    return iter(found), found.total
 
 
 def texts_of(row: Any, decode: Decode | None = None) -> Iterator[str]:

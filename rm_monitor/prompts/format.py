@@ -139,8 +139,9 @@ class PromptFormat:
         """
         if self.kind == "as-trained":
             raise ValueError(
-                "prompt_format='as-trained' is found from the training rows, and none were looked at: let "
-                "the monitor examine the training set (`monitor.examine(dataset, tokenizer)`), or name it"
+                "prompt_format='as-trained' is found from the training rows, and none were looked at: a "
+                "Trainer's callback does that; elsewhere name the format, or find it with "
+                "rm_monitor.prompts.as_trained.find_format(training_rows(dataset), ...)"
             )
         return tuple(self._ask(prompt) for prompt in prompts)
 

@@ -25,6 +25,7 @@ from rm_monitor.generators.engine.schedule import Answer, Job, Queue
 from rm_monitor.generators.engine.scope import OutOfScope, base_of, why_not, wrappings
 from rm_monitor.generators.engine.varlen import Varlen, kernel_of, reference
 from rm_monitor.generators.hf import HFGenerator
+from rm_monitor.generators.makers import say_once
 from rm_monitor.generators.noise import row_keys
 from rm_monitor.generators.rows import Row, completion, end_tokens, rows_of
 from rm_monitor.packed.linears import packed_linears
@@ -198,6 +199,7 @@ class EngineGenerator:
 
     def _serves(self, model: Any, tokenizer: Any, rows: Sequence[Row], mixed: torch.dtype | None) -> bool:
         inner = base_of(unwrap(model))
+        say_once(unwrap(model))
         reason = why_not(inner)
         now = wrappings(model)
         known = self._checked is not None and self._checked() is model and now == self._wrappings

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from rm_monitor.generators.makers import kept
 from rm_monitor.packed.scope import OutOfScope, why_not_packed
 
 __all__ = ["OutOfScope", "base_of", "why_not", "wrappings"]
@@ -24,7 +25,12 @@ def base_of(model: Any) -> Any:
 
 def why_not(model: Any) -> str:
     """Why the engine cannot run this model; empty if it looks as though it could."""
-    return why_not_packed(model, wrapped=True) or _forward(model)
+    return why_not_packed(model, wrapped=True) or _forward(model) or _makers(model)
+
+
+def _makers(model: Any) -> str:
+    rules = kept(model)
+    return f"its generation config has `{next(iter(rules))}`" if rules else ""
 
 
 def wrappings(model: Any) -> frozenset[tuple[str, str, str]]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import pickle
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import FunctionType
 from typing import Any
 
 from rm_monitor.prompts import PromptSet
+from rm_monitor.prompts.format import PromptFormat
 from rm_monitor.types import Sampling
 
 __all__ = ["Recipe", "Strict"]
@@ -25,6 +26,7 @@ class Recipe:
         sampling: How completions are drawn.
         seed: Of sampling.
         kl: The initial policy: a folder or hub id, True for a model with adapters, None.
+        prompt_format: How prompts become what the policy is asked.
     """
 
     scorers: Mapping[str, Any]
@@ -32,6 +34,7 @@ class Recipe:
     sampling: Sampling
     seed: int
     kl: Any = None
+    prompt_format: PromptFormat = field(default_factory=PromptFormat)
 
     def check(self) -> None:
         """Refuse what cannot be sent.

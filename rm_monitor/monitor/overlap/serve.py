@@ -68,6 +68,7 @@ def _prepare(memory: int, size: int) -> tuple[Callable[..., Any], Callable[[Path
         seed=recipe.seed,
         generator=None,
         kl=recipe.kl,
+        prompt_format=recipe.prompt_format,
     )
 
     def measure(step: int, taken: Callable[[], None]) -> Measured:
