@@ -16,6 +16,7 @@ from rm_monitor.cli.cache import cache
 from rm_monitor.cli.compare import compare
 from rm_monitor.cli.demo import demo
 from rm_monitor.cli.doctor import doctor
+from rm_monitor.cli.power import power
 from rm_monitor.cli.prompts import prompts
 from rm_monitor.cli.report import report
 from rm_monitor.cli.run import run
@@ -31,6 +32,7 @@ COMMANDS = (
     compare,
     demo,
     doctor,
+    power,
     prompts,
     report,
     run,

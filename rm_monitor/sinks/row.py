@@ -26,6 +26,8 @@ def row(update: Update) -> dict[str, float]:
     values["rm_monitor/n"] = float(headline.n) if headline else 0.0
     values["rm_monitor/degraded"] = float(update.verdict.state == "degraded")
     values["rm_monitor/warned"] = float(update.verdict.state == "warned")
+    values["rm_monitor/dip"] = float(update.verdict.dip)
+    values["rm_monitor/jitter"] = float(update.verdict.jitter)
     flags = update.verdict.flags
     if any(name.endswith(("/reward", "/win_rate")) for name in update.point.metrics):
         values["rm_monitor/divergence"] = float("divergence" in flags)

@@ -15,6 +15,7 @@ from rm_monitor.stats.length import LengthControl, length_controlled
 from rm_monitor.stats.look import MIN_UNITS, Look
 from rm_monitor.stats.memory import Memory
 from rm_monitor.stats.outcomes import outcome, settled, tie_width, win_probability
+from rm_monitor.stats.planner import Plan, plan, worth_more_prompts
 from rm_monitor.stats.pool import pool_scores, pool_temperature
 from rm_monitor.stats.simultaneous import changes
 from rm_monitor.stats.stages import Confirmed, FreshAnswers, confirm
@@ -32,6 +33,7 @@ __all__ = [
     "LengthControl",
     "Look",
     "Memory",
+    "Plan",
     "Reliability",
     "Retest",
     "Standing",
@@ -46,6 +48,7 @@ __all__ = [
     "mean",
     "outcome",
     "paired_change",
+    "plan",
     "pool_scores",
     "pool_temperature",
     "rate",
@@ -58,4 +61,5 @@ __all__ = [
     "win_prob",
     "win_probability",
     "win_rate",
+    "worth_more_prompts",
 ]
