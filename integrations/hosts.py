@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 HERE = ROOT / "integrations"
 PLACE = Path(os.environ.get("RM_MONITOR_HOSTS", ROOT / ".hosts"))
-QUICK = ("lightning", "accelerate", "ray", "trackers", "llama.cpp")  # what CI runs
+QUICK = ("lightning", "accelerate", "trackers")  # two minutes together, once they are built
 COMMON = ("pytest>=8", "pytest-timeout", "datasets", "peft")
 
 
@@ -51,7 +51,7 @@ def build(name: str) -> bool:
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(where)], check=True)
     found = [f"--find-links={place}" for place in os.environ.get("PIP_FIND_LINKS", "").split()]
     command = [str(uv()), "pip", "install", "-q", "--python", str(python), *found]
-    command += ["--override", str(HERE / "overrides.txt"), "-e", str(ROOT), *COMMON, "-r", str(wanted)]
+    command += ["--override", str(overrides()), "-e", str(ROOT), *COMMON, "-r", str(wanted)]
     done = subprocess.run(command, check=False).returncode
     extra = HERE / name / "no-deps.txt"  # packages whose requirements nobody here needs
     if done == 0 and extra.is_file():
@@ -60,6 +60,19 @@ def build(name: str) -> bool:
     if done == 0:
         mark.write_text(digest)
     return done == 0
+
+
+def overrides() -> Path:
+    """`overrides.txt`, with the CPU build of torch where one lies in PIP_FIND_LINKS."""
+    text = (HERE / "overrides.txt").read_text()
+    (torch,) = (line for line in text.splitlines() if line.startswith("torch=="))
+    version = torch.removeprefix("torch==")
+    places = os.environ.get("PIP_FIND_LINKS", "").split()
+    if any(True for place in places for _ in Path(place).glob(f"torch-{version}+cpu-*.whl")):
+        text = text.replace(torch, f"{torch}+cpu")
+    PLACE.mkdir(parents=True, exist_ok=True)
+    (PLACE / "overrides.txt").write_text(text)
+    return PLACE / "overrides.txt"
 
 
 def run(name: str) -> bool:

@@ -57,7 +57,7 @@ class MonitorConfig(BaseModel):
     alarm: Alarm = Alarm()
     keep_best: int = 1
     output_dir: str | None = None
-    report_to: str | list[str] | None = None
+    report_to: str | list[str | dict[str, Any]] | dict[str, Any] | None = None
     name: str = ""
     prompt_format: str | dict[str, Any] | None = None
     generator: str | dict[str, Any] | None = None

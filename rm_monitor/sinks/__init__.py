@@ -1,10 +1,14 @@
-"""Places where evaluations are shown; one plug-in a file, loaded by name."""
+"""Places where evaluations are shown; one plug-in a file, loaded by name.
+
+A package of somebody else's brings a sink under a name with the entry-point group ``rm_monitor.sinks``.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from typing import Any
 
@@ -21,7 +25,11 @@ _SINKS = {
     "tensorboard": ("rm_monitor.sinks.tensorboard", "TensorBoardSink", "tensorboard"),
     "mlflow": ("rm_monitor.sinks.mlflow", "MLflowSink", "mlflow"),
 }
-NAMES = tuple(_SINKS)
+# Likewise, by one class; those whose open run cannot be found are given as objects.
+_OPEN_RUNS = {"comet_ml": "comet_ml", "swanlab": "swanlab", "clearml": "clearml"}
+_GIVEN = ("dvclive", "neptune", "aim")
+NAMES = (*_SINKS, *_OPEN_RUNS)
+GROUP = "rm_monitor.sinks"  # of entry points
 
 
 def load_sinks(report_to: Any = None) -> list[Sink]:
@@ -29,7 +37,8 @@ def load_sinks(report_to: Any = None) -> list[Sink]:
 
     Args:
         report_to: None or ``"none"``: nothing further; ``"all"``: every logger that is installed; a name or
-            names; `Sink` objects; functions of an `Update`.
+            names; ``{name: options}``, as in ``{"wandb": {"log_best": "upload"}}``; `Sink` objects; functions
+            of an `Update`.
 
     Raises:
         ValueError: If a name is unknown.
@@ -58,14 +67,21 @@ def default_sinks(report_to: Sequence[str] = ()) -> list[Sink]:
         ['PageSink', 'ConsoleSink', 'WandbSink']
     """
     for name in report_to:
-        if name not in NAMES and name != "none":
+        if name in _GIVEN:
+            log.warning(
+                "rm_monitor cannot find the open run of %r, which the Trainer reports to: give it, "
+                "report_to=[OpenRunSink(%r, run=...)] (rm_monitor.sinks.open_run)",
+                name,
+                name,
+            )
+        elif name != "none" and name not in NAMES and name not in _others():
             log.warning(
                 "rm_monitor has no sink for %r, which the Trainer reports to: the numbers are in the "
                 "history, on the page and in the Trainer's log_history. A function of an Update in "
                 "report_to= can pass them on.",
                 name,
             )
-    known = [name for name in report_to if name in NAMES and name != "wandb"]
+    known = [name for name in report_to if (name in NAMES or name in _others()) and name != "wandb"]
     return load_sinks([*known, "wandb"])  # the W&B sink is silent while no run is open
 
 
@@ -73,9 +89,12 @@ def _load(given: Any) -> list[Sink]:
     if given in (None, "none"):
         return []
     if given == "all":
-        return [_named(name) for name, (_, _, package) in _SINKS.items() if find_spec(package)]
+        packages = {name: package for name, (_, _, package) in _SINKS.items()} | _OPEN_RUNS
+        return [_named(name) for name, package in packages.items() if find_spec(package)]
     if isinstance(given, str):
         return [_named(given)]
+    if isinstance(given, Mapping):
+        return [_named(name, **(options or {})) for name, options in given.items()]
     if isinstance(given, Sink):
         return [given]
     if callable(given):
@@ -83,17 +102,41 @@ def _load(given: Any) -> list[Sink]:
     raise ValueError(f"`report_to` takes names, sinks or functions, got {type(given).__name__}")
 
 
-def _named(name: str) -> Sink:
+def _named(name: str, **options: Any) -> Sink:
+    others = _others()
+    if name in others:
+        built: Sink = others[name].load()(**options)
+        return built
+    if name in _OPEN_RUNS:
+        from rm_monitor.sinks.open_run import OpenRunSink  # noqa: PLC0415  where it is asked for
+
+        _need(name, _OPEN_RUNS[name], name.replace("_", "-"))
+        return OpenRunSink(name, **options)
+    if name in _GIVEN:
+        raise ValueError(
+            f"{name}'s open run cannot be found: report_to=[OpenRunSink({name!r}, run=...)] gives it "
+            "(rm_monitor.sinks.open_run)"
+        )
     if name not in _SINKS:
         raise ValueError(
-            f"`report_to` {name!r} is no sink; the sinks are {sorted(_SINKS)}, 'all', 'none', or "
+            f"`report_to` {name!r} is no sink; the sinks are {sorted({*NAMES, *others})}, 'all', 'none', or "
             f"objects with a `show` method"
         )
     module, cls, package = _SINKS[name]
-    if find_spec(package) is None:
-        raise ImportError(f"`report_to` {name!r} needs a package: pip install 'rm_monitor[{name}]'")
-    sink: Sink = getattr(import_module(module), cls)()
+    _need(name, package, f"'rm_monitor[{name}]'")
+    sink: Sink = getattr(import_module(module), cls)(**options)
     return sink
+
+
+def _need(name: str, package: str, install: str) -> None:
+    if find_spec(package) is None:
+        raise ImportError(f"`report_to` {name!r} needs a package: pip install {install}")
+
+
+def _others() -> dict[str, EntryPoint]:
+    """Sinks that other packages bring, by name; ours go first."""
+    found = {point.name: point for point in entry_points(group=GROUP)}
+    return {name: point for name, point in found.items() if name not in NAMES}
 
 
 class FunctionSink:

@@ -5,6 +5,7 @@ A callback cannot reach the Trainer's writer, and two writers may share a folder
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +16,34 @@ __all__ = ["TensorBoardSink"]
 
 
 class TensorBoardSink:
-    """Writes scalars to ``<output_dir>/runs/rm_monitor``, or to a writer that is given.
+    """Writes scalars to a folder beside the Trainer's events, or to a writer that is given.
+
+    The folder is ``rm_monitor`` in ``$TENSORBOARD_LOGGING_DIR``, which transformers reads, too, else in
+    ``<output_dir>/runs``.
 
     Args:
         writer: A ``SummaryWriter``; None: our own, opened at the first evaluation.
     """
 
     def __init__(self, writer: Any = None) -> None:
-        self._writer = writer
+        self._given = writer
+        self._writers: dict[str, Any] = {}  # by folder: another run writes elsewhere
 
     def show(self, update: Update) -> None:
         """Write one scalar a number; a number that is not known is not written."""
-        if self._writer is None:
-            from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  an extra, and torch
-
-            self._writer = SummaryWriter(str(Path(update.output_dir).parent / "runs" / "rm_monitor"))
+        writer = self._given or self._writer(update)
         for name, value in row(update).items():
             if value == value:  # TensorBoard draws a nan as a triangle at zero
-                self._writer.add_scalar(name, value, update.point.step)
-        self._writer.add_text("rm_monitor/verdict", update.verdict.reason, update.point.step)
-        self._writer.flush()
+                writer.add_scalar(name, value, update.point.step)
+        writer.add_text("rm_monitor/verdict", update.verdict.reason, update.point.step)
+        writer.flush()
+
+    def _writer(self, update: Update) -> Any:
+        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  an extra, and torch
+
+        beside = os.environ.get("TENSORBOARD_LOGGING_DIR")
+        where = Path(beside) if beside else Path(update.output_dir).parent / "runs"
+        folder = str(where / "rm_monitor")
+        if folder not in self._writers:
+            self._writers[folder] = SummaryWriter(folder)
+        return self._writers[folder]
