@@ -11,7 +11,7 @@ import numpy as np
 from rm_monitor.scorers.judge.asking import Asking
 from rm_monitor.scorers.judge.voices import Turns, Voice, screened
 from rm_monitor.scorers.run.keys import check_rows, digest
-from rm_monitor.scorers.text.formatting import healed_prompt
+from rm_monitor.scorers.text.encodings import healed_prompt
 from rm_monitor.types import Completion, Preferences, Prompt, Screened, ValueStore
 
 __all__ = ["SCHEMA", "PairJudge", "PairQuestion"]

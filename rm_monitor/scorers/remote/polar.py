@@ -14,7 +14,7 @@ from rm_monitor.http import Client, HTTPFailure, Unavailable, in_order
 from rm_monitor.scorers.families.polar import BETWEEN, END, polar_text
 from rm_monitor.scorers.remote.render import harmless
 from rm_monitor.scorers.run.keys import check_rows, digest
-from rm_monitor.scorers.text.formatting import healed_prompt
+from rm_monitor.scorers.text.encodings import healed_prompt
 from rm_monitor.types import Completion, FloatArray, Message, Preferences, Prompt
 
 __all__ = ["RemoteReferenceScorer"]

@@ -14,8 +14,8 @@ from typing import Any, Protocol
 
 from rm_monitor.scorers.remote.codecs import Form, Row
 from rm_monitor.scorers.text.answers import strip_think
-from rm_monitor.scorers.text.encodings import conversation
-from rm_monitor.scorers.text.formatting import Formatter, healed_prompt
+from rm_monitor.scorers.text.encodings import conversation, healed_prompt
+from rm_monitor.scorers.text.formatting import Formatter
 from rm_monitor.text.whole import healed
 from rm_monitor.types import Prompt
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, Protocol
 
 from rm_monitor.errors import ScorerError
-from rm_monitor.text.whole import frozen_dates
+from rm_monitor.text.whole import frozen_dates, healed
 from rm_monitor.types import Prompt
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "TextEncoding",
     "conversation",
     "freeze_dates",
+    "healed_prompt",
     "own_copy",
     "tokenizer_digest",
 ]
@@ -269,3 +270,12 @@ def tokenizer_digest(tokenizer: Any) -> str:
         backend.no_padding()
         text = backend.to_str()
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def healed_prompt(prompt: Prompt) -> Prompt:
+    """The prompt without half characters, which no tokenizer takes."""
+    asked = (prompt.messages, prompt.tools, prompt.documents)
+    messages, tools, documents = (tuple(healed(part)) for part in asked)
+    if (messages, tools, documents) == asked:
+        return prompt
+    return replace(prompt, messages=messages, tools=tools, documents=documents)

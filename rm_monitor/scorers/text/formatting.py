@@ -17,11 +17,11 @@ from typing import Any, Literal, cast
 from rm_monitor.errors import ScorerError
 from rm_monitor.scorers.text.answers import ControlTokens, strip_think
 from rm_monitor.scorers.text.coverage import ignored, left_out, shape
-from rm_monitor.scorers.text.encodings import Encoded, Encoding, tokenizer_digest
+from rm_monitor.scorers.text.encodings import Encoded, Encoding, healed_prompt, tokenizer_digest
 from rm_monitor.text.whole import healed
 from rm_monitor.types import Message, Prompt, Screened
 
-__all__ = ["FLAGS", "SELDOM", "Formatter", "OnOverflow", "Refused", "Rendered", "healed_prompt"]
+__all__ = ["FLAGS", "SELDOM", "Formatter", "OnOverflow", "Refused", "Rendered"]
 
 log = logging.getLogger("rm_monitor")
 
@@ -292,12 +292,3 @@ class Formatter:
 
     def _text(self, ids: Sequence[int]) -> str:
         return str(self.tokenizer.decode(ids, skip_special_tokens=False))
-
-
-def healed_prompt(prompt: Prompt) -> Prompt:
-    """The prompt without half characters, which no tokenizer takes."""
-    asked = (prompt.messages, prompt.tools, prompt.documents)
-    messages, tools, documents = (tuple(healed(part)) for part in asked)
-    if (messages, tools, documents) == asked:
-        return prompt
-    return replace(prompt, messages=messages, tools=tools, documents=documents)
