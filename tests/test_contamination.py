@@ -131,6 +131,42 @@ def test_a_dataset_that_can_be_read_only_once_is_left_alone():
     assert "was not checked" in str(found)
 
 
+@pytest.mark.parametrize("kind", ["map-style", "a subclass of list", "transform", "mapped stream"])
+def test_no_code_of_the_users_is_called_to_read_the_training_set(kind):
+    from datasets import Dataset
+
+    called = []
+
+    def make(rows):
+        called.append(rows)
+        return rows
+
+    class Reads(list):
+        def __getitem__(self, i):
+            return make(super().__getitem__(i))
+
+    class MapStyle:
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, i):
+            return make({"text": "a?"})
+
+    table = Dataset.from_list([{"text": "a?"}] * 3)
+    if kind == "transform":
+        table.set_transform(make)
+    dataset = {
+        "map-style": MapStyle,
+        "a subclass of list": lambda: Reads(["a?"] * 3),
+        "transform": lambda: table,
+        "mapped stream": lambda: table.to_iterable_dataset().map(make),
+    }[kind]()
+    called.clear()
+    rows, total = rows_of(dataset)
+    check(prompts_of(["a?"]), [], rows, total=total)
+    assert called == []
+
+
 def test_a_streamed_dataset_is_left_alone_for_reading_it_would_run_its_own_code():
     from datasets import Dataset
 

@@ -3,6 +3,7 @@
 import copy
 import random
 import re
+import threading
 import types
 from pathlib import Path
 
@@ -12,12 +13,20 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 import rm_monitor.training.undisturbed as module
+from rm_monitor.training import hooks, module_state, random_states
 
-SOURCE = Path(module.__file__).read_text(encoding="utf-8")
+PARTS = {
+    part.__name__: Path(part.__file__).read_text(encoding="utf-8").splitlines()
+    for part in (module, module_state, random_states)
+}
+RESTORE = re.compile(
+    r"\s+(yield (lambda|partial|torch|from _s)|after\.callback\([om]|(model\.eval|part\.train)\()"
+)
 RESTORES = [
-    number
-    for number, line in enumerate(SOURCE.splitlines())
-    if re.match(r"\s+(yield (lambda|partial|torch)|after\.callback\(optimizer|model\.eval\(\))", line)
+    (name, number)
+    for name, lines in PARTS.items()
+    for number, line in enumerate(lines)
+    if RESTORE.match(line)
 ]
 
 
@@ -65,7 +74,14 @@ def _own_globals():
 @pytest.fixture
 def bench(tiny_policy_dir, monkeypatch):
     """A model half in eval mode, a tokenizer, an optimizer, and accelerators that only keep their state."""
-    states = {"cuda": [1, 2], "mps": 3, "casts": "cleared"}
+    states = {"cuda": [1, 2], "mps": 3, "npu": [5], "casts": "cleared"}
+    npu = types.SimpleNamespace(
+        is_available=lambda: True,
+        is_initialized=lambda: True,
+        get_rng_state_all=lambda: list(states["npu"]),
+        set_rng_state_all=lambda state: states.update(npu=state),
+    )
+    monkeypatch.setattr(torch, "npu", npu, raising=False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_rng_state_all", lambda: list(states["cuda"]))
@@ -82,7 +98,28 @@ def bench(tiny_policy_dir, monkeypatch):
     tokenizer.backend_tokenizer.no_padding()
     model.model.layers[0]._disable_adapters = False  # as a PEFT layer has it
     model.model.layers[0].register_forward_hook(keep_hook)
+    model.lm_head = Merges(model.lm_head)
+    model.register_buffer("load", torch.zeros(2))
     return model, tokenizer, ScheduleFree(), states
+
+
+class Merges(torch.nn.Module):
+    """Adds a third to its weights in eval mode: taking it back would round."""
+
+    def __init__(self, linear):
+        super().__init__()
+        self.weight, self.merged = linear.weight, False
+        self.told = types.SimpleNamespace(mode=True)  # an object: it is left to `train`
+
+    def train(self, mode=True):
+        if self.merged == mode:
+            with torch.no_grad():
+                self.weight.data.add_(-1 / 3 if mode else 1 / 3)
+        self.merged, self.told.mode = not mode, mode
+        return super().train(mode)
+
+    def forward(self, x):
+        return torch.nn.functional.linear(x, self.weight)
 
 
 def snapshot(model, tokenizer, optimizer, states):
@@ -94,6 +131,9 @@ def snapshot(model, tokenizer, optimizer, states):
         "accelerators": copy.deepcopy(states),
         "dtype": torch.get_default_dtype(),
         "grad": torch.is_grad_enabled(),
+        "weights": [p.tolist() for p in model.parameters()],
+        "merged": [(m.merged, m.told.mode) for m in model.modules() if isinstance(m, Merges)],
+        "attributes": [set(vars(m)) for m in model.modules()],
         "modes": [m.training for m in model.modules()],
         "requires_grad": [p.requires_grad for p in model.parameters()],
         "buffers": [b.tolist() for b in model.buffers()],
@@ -122,6 +162,9 @@ def disturb(model, tokenizer, optimizer, states):
     assert optimizer.mode == "eval"
     random.random(), np.random.rand(), torch.rand(1)
     states["cuda"], states["mps"], states["casts"] = [9], 9, "made without gradients"
+    states["npu"] = [9]
+    model.load += 1
+    model.model.layers[0].left_behind = True
     torch.set_default_dtype(torch.float64)
     model.model.layers[1].train()
     model.requires_grad_(True)
@@ -182,9 +225,9 @@ def test_there_are_restore_lines_to_remove():
     assert len(RESTORES) == 27
 
 
-@pytest.mark.parametrize("number", RESTORES, ids=lambda n: SOURCE.splitlines()[n].strip()[:60])
-def test_removing_any_one_restore_line_breaks_a_law(bench, number):
-    lines = SOURCE.splitlines()
+@pytest.mark.parametrize(("name", "number"), RESTORES, ids=lambda x: str(x).rpartition(".")[2])
+def test_removing_any_one_restore_line_breaks_a_law(bench, name, number, monkeypatch):
+    lines = list(PARTS[name])
     indent = len(lines[number]) - len(lines[number].lstrip())
     end = number
     while sum(line.count("(") - line.count(")") for line in lines[number : end + 1]) > 0:
@@ -192,10 +235,14 @@ def test_removing_any_one_restore_line_breaks_a_law(bench, number):
     lines[number : end + 1] = [" " * indent + "pass"] + [""] * (end - number)
     mutant = types.ModuleType("mutant")
     exec(compile("\n".join(lines), "mutant", "exec"), mutant.__dict__)
+    undisturbed = getattr(mutant, "undisturbed", module.undisturbed)
+    for part in ("model_state", "Merged", "random_states"):
+        if part in vars(mutant) and name != module.__name__:
+            monkeypatch.setattr(module, part, vars(mutant)[part])
 
     def both_laws():
-        law(mutant.undisturbed, bench, fails=False)
-        dtype_law(mutant.undisturbed)
+        law(undisturbed, bench, fails=False)
+        dtype_law(undisturbed)
 
     with pytest.raises((AssertionError, TypeError)):
         both_laws()
@@ -208,3 +255,40 @@ def test_a_buffer_that_an_engine_casts_for_good_stays_cast(bench):
     with module.undisturbed(model):
         buffer.data = buffer.to(torch.bfloat16)
     assert model.model.rotary_emb.inv_freq.dtype == torch.bfloat16
+
+
+def test_hooks_of_the_users_that_an_evaluation_calls_are_named_once(bench, caplog, monkeypatch):
+    monkeypatch.setattr(hooks, "_said", set())
+    model, *_ = bench
+    for _ in range(2):
+        with module.undisturbed(model):
+            pass
+    assert [r.getMessage().count("test_undisturbed.keep_hook on model.layers.0") for r in caplog.records] == [
+        1
+    ]
+
+
+def test_a_buffer_too_large_to_keep_is_said_when_it_is_changed(caplog, monkeypatch):
+    monkeypatch.setattr(module_state, "LARGEST", 4)
+    model = torch.nn.BatchNorm1d(4)
+    with module.undisturbed(model):
+        model.running_mean += 1
+    assert "buffer running_mean of BatchNorm1d, which is too large to be kept" in caplog.text
+
+
+def test_threads_that_evaluate_at_once_are_served_in_turn():
+    model, inside, most = torch.nn.Dropout(), [], []
+
+    def evaluate():
+        with module.undisturbed(model):
+            inside.append(1)
+            most.append((len(inside), model.training))
+            inside.pop()
+
+    threads = [threading.Thread(target=evaluate) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [(1, False)] * 8
+    assert model.training

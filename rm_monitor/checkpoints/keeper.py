@@ -46,6 +46,7 @@ class Keeper:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self.kept = self.folder / "kept"
+        self._said: set[tuple[str, str]] = set()
 
     def pin(self, step: int, source: str | Path) -> Path:
         """Link what is needed to load a checkpoint; a copy where the file system has no links.
@@ -108,8 +109,12 @@ class Keeper:
         return target
 
     def available(self) -> dict[int, Path]:
-        """Step -> newest folder of every kept checkpoint that is whole."""
-        return {step: path for step, _, path in sorted(self._folders()) if problem(path) is None}
+        """Step -> newest folder of every kept checkpoint that is whole; what is left out is said, once.
+
+        Raises:
+            OSError: If the disk does not let us look.
+        """
+        return {step: path for step, _, path in sorted(self._folders()) if self._is_whole(path)}
 
     def mark_best(self, step: int, facts: Mapping[str, Any]) -> None:
         """Say in ``best.json`` that a kept checkpoint is the best and why, and let ``best`` show it.
@@ -212,7 +217,15 @@ class Keeper:
         """The kept folder that ``best.json`` names, if it is whole."""
         name = str(self.facts().get("folder", "")).removeprefix("kept/")
         path = self.kept / name
-        return path if _KEPT.fullmatch(name) and problem(path) is None else None
+        return path if _KEPT.fullmatch(name) and self._is_whole(path) else None
+
+    def _is_whole(self, path: Path) -> bool:
+        """Whether a kept folder can be loaded: it was whole when it was kept, so that it is not is news."""
+        why = problem(path)
+        if why is not None and (path.name, why) not in self._said:
+            self._said.add((path.name, why))
+            log.warning("rm_monitor: the kept %s cannot be loaded now: %s", path, why)
+        return why is None
 
     def _show(self, chosen: Path) -> None:
         """Let ``best`` show a kept folder: a link, or a copy of hard links where there are none."""

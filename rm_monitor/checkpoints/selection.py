@@ -115,8 +115,9 @@ class Selection:
             try:
                 if path is not None and path.is_dir():
                     return path
-            except OSError as why:  # an expired ticket, a stale handle: nothing is known now
+            except OSError as why:  # an expired ticket, a stale handle: it is where it was seen last
                 log.warning("rm_monitor: %s cannot be looked at: %s", path, why)
+                return path
         return None
 
     def elect(self, curve: Sequence[EvalPoint], *, about_to_save: int | None = None) -> Best | None:

@@ -6,6 +6,7 @@ JSON has no nan and no infinity; Python writes them all the same, and other lang
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Mapping
 from datetime import date
@@ -15,6 +16,9 @@ from typing import Any, NoReturn
 import numpy as np
 
 __all__ = ["dumps", "loads", "number", "plain", "read_object"]
+
+
+log = logging.getLogger("rm_monitor")
 
 
 def dumps(value: Any, *, indent: int | None = None, sort: bool = False) -> str:
@@ -48,10 +52,16 @@ def loads(text: str | bytes) -> Any:
 
 
 def read_object(path: str | Path) -> dict[str, Any]:
-    """The object in a file of ours; empty where there is no file or it does not hold one."""
+    """The object in a file of ours; empty where there is no file or it does not hold one.
+
+    A disk that does not let us look is said: what a file holds is unknown then, not nothing.
+    """
     try:
         found = loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+    except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
+        return {}
+    except OSError as problem:
+        log.warning("rm_monitor: %s cannot be read now: %s", path, problem)
         return {}
     return found if isinstance(found, dict) else {}
 
