@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from accelerate.state import AcceleratorState
 
-from benchmarks import engine, loop, overhead, scale, scoring
+from benchmarks import engine, gpu, loop, overhead, scale, scoring
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rm_monitor-benchmarks"
 
@@ -54,3 +54,20 @@ def test_the_loop_of_a_competent_user_says_the_same(precision, monkeypatch):
     AcceleratorState._reset_state(reset_partial_state=True)
     found = loop.main(["--quick", *precision])
     assert {"rm_monitor", "loop, batch 5"} <= set(found["rows"])
+
+
+def test_what_is_asked_of_a_gpu_runs_from_end_to_end_on_a_cpu(monkeypatch, tmp_path):
+    monkeypatch.setenv("RM_MONITOR_CACHE", str(tmp_path))
+    lines = gpu.main(["--tiny"])
+    assert [line for line in lines if "failed" in line] == []
+    assert {line["stage"][0] for line in lines} == set("012345678")
+    same = [line for line in lines if line["stage"] == "1 same_tokens"]
+    assert all(line["served"] and line["equal"] == line["of"] for line in same if "32" in line["dtype"])
+    assert lines[-1]["bit_identical"]
+
+
+def test_a_stage_that_fails_says_so_and_the_next_one_runs(monkeypatch):
+    monkeypatch.setattr(gpu.Check, "machine", lambda self, name: 1 / 0)
+    lines = gpu.main(["--tiny", "--only", "0", "4"])
+    assert [line["stage"] for line in lines] == ["0 <lambda>", "4 memory"]
+    assert "ZeroDivisionError" in lines[0]["failed"]

@@ -19,15 +19,15 @@ from rm_monitor.types import Sampling
 __all__ = ["TRIAL", "disagreement", "two_prompts"]
 
 TRIAL = Sampling(temperature=0.0, max_new_tokens=8)
-LONGEST = 512
+LONGEST = 96  # tokens of a trial's prompt: a first evaluation costs hardly more than a later one
 COARSE = 2.0**-12  # between float32 and TF32, the finest of the coarse ones
 
 
 def two_prompts(prompts: Sequence[Sequence[int]]) -> list[Sequence[int]]:
-    """A short and a longer one: rows of unequal length, none that takes long."""
-    ordered = sorted(prompts, key=len)
-    fitting = [ids for ids in ordered if len(ids) <= LONGEST] or [ordered[0][:LONGEST]]
-    return [fitting[0], fitting[-1]] if len(fitting) > 1 else [fitting[0], fitting[0][:1]]
+    """A short and a longer one, or what they begin with: rows of unequal length, none that takes long."""
+    ordered = sorted((ids[:LONGEST] for ids in prompts), key=len)
+    short, long = ordered[0], ordered[-1]
+    return [short, long] if len(short) < len(long) else [short[: len(short) // 2 + 1], long]
 
 
 def disagreement(
