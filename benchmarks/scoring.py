@@ -124,7 +124,7 @@ def _compare(
         f"scores {apart:.1e}, their standard deviation {np.std(said[OURS]):.2f}"
     )
     in_order = [list(range(i, min(i + 8, len(lengths)))) for i in range(0, len(lengths), 8)]
-    sorted_ = plan(lengths, budget=scorer.batcher.tokens)
+    sorted_ = plan(lengths, budget=scorer.batcher.budget(scorer.device))
     print(
         f"padding in batches of 8: {_padding(in_order, lengths):.1%}, sorted and within the budget: "
         f"{_padding(sorted_, lengths):.1%}, packed: none; of the tokens, {shared:.1%} "
@@ -174,7 +174,11 @@ def _shared(scorer: Any, prompts: Any, completions: Any) -> float:
         return 0.0
     rendered = [scorer.formatter.render(p, c.text) for p, c in zip(prompts, completions, strict=True)]
     rows = [Row(one.ids) for one in rendered]
-    together = [group for pack in packs(rows, budget=scorer.batcher.tokens, share=True) for group in pack]
+    together = [
+        group
+        for pack in packs(rows, budget=scorer.batcher.budget(scorer.device), share=True)
+        for group in pack
+    ]
     return sum((len(g.rows) - 1) * g.shared for g in together) / sum(len(row.ids) for row in rows)
 
 
