@@ -15,22 +15,23 @@ class OutOfScope(Exception):
     """This model is run another way; the message ends the sentence "it is not served because"."""
 
 
-def why_not_packed(model: Any, *, wrapped: bool = False) -> str:
+def why_not_packed(model: Any, *, wrapped: bool = False, windows: bool = False) -> str:
     """Why rows of this model cannot be packed; empty if it looks as though they could.
 
     Args:
         model: A model.
         wrapped: Whether forwards that others replaced, and hooks, are let through: only for those who compare
             what comes out.
+        windows: Whether sliding windows are let through: only for those who keep them.
     """
     from transformers import PreTrainedModel  # noqa: PLC0415  type(model) decides, and this is its base
 
     if not isinstance(model, PreTrainedModel):
         return f"{type(model).__name__} is not a plain transformers model"
-    return _config(model) or _modules(model) or ("" if wrapped else _wrapped(model))
+    return _config(model, windows=windows) or _modules(model) or ("" if wrapped else _wrapped(model))
 
 
-def _config(model: Any) -> str:
+def _config(model: Any, *, windows: bool) -> str:
     config = model.config
     if getattr(config, "is_encoder_decoder", False):
         return "it has an encoder and a decoder"
@@ -39,11 +40,12 @@ def _config(model: Any) -> str:
     if not getattr(model, "_supports_attention_backend", False):
         return "its attention does not go through transformers' attention interface"
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-    if kinds != {"full_attention"}:
-        return f"some of its layers are {', '.join(sorted(kinds - {'full_attention'}))}"
+    known = {"full_attention", "sliding_attention"} if windows else {"full_attention"}
+    if not kinds <= known:
+        return f"some of its layers are {', '.join(sorted(kinds - known))}"
     if not getattr(config, "layer_types", None):
         for name in _WINDOWS:
-            if getattr(config, name, None):
+            if getattr(config, name, None) and not (windows and name == "sliding_window"):
                 return f"its attention is limited (`{name}`)"
     for name in _ELSEWHERE:
         if getattr(config, name, None):

@@ -37,13 +37,18 @@ FAMILIES = {
                      num_attention_heads=4, max_position_embeddings=128, **COMMON)
     ),
     "GPT-NeoX": lambda: hf.GPTNeoXForCausalLM(hf.GPTNeoXConfig(**SHAPE)),
-}  # fmt: skip
-OTHERS = {
-    "sliding window": lambda: hf.MistralForCausalLM(hf.MistralConfig(sliding_window=6, **GROUPED)),
-    "soft caps": lambda: hf.Gemma2ForCausalLM(hf.Gemma2Config(head_dim=8, sliding_window=6, **GROUPED)),
-    "some layers sliding": lambda: hf.Qwen2ForCausalLM(
+    "Mistral, a window": lambda: hf.MistralForCausalLM(hf.MistralConfig(sliding_window=6, **GROUPED)),
+    "Qwen2, windows in some layers": lambda: hf.Qwen2ForCausalLM(
         hf.Qwen2Config(use_sliding_window=True, sliding_window=6, max_window_layers=1, **GROUPED)
     ),
+    "Gemma 3, windows in some layers": lambda: hf.Gemma3ForCausalLM(
+        hf.Gemma3TextConfig(
+            head_dim=8, sliding_window=6, layer_types=["sliding_attention", "full_attention"], **GROUPED
+        )
+    ),
+}  # fmt: skip
+OTHERS = {
+    "soft caps": lambda: hf.Gemma2ForCausalLM(hf.Gemma2Config(head_dim=8, sliding_window=6, **GROUPED)),
     "recurrent": lambda: hf.MambaForCausalLM(
         hf.MambaConfig(hidden_size=32, state_size=4, num_hidden_layers=2, **COMMON)
     ),
@@ -59,11 +64,6 @@ OTHERS = {
 TINY_EYE = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
 TINY_EYE |= {"image_size": 8, "patch_size": 4}
 OTHERS |= {
-    "some layers sliding, Gemma 3": lambda: hf.Gemma3ForCausalLM(
-        hf.Gemma3TextConfig(
-            head_dim=8, sliding_window=6, layer_types=["sliding_attention", "full_attention"], **GROUPED
-        )
-    ),
     "hybrid": lambda: hf.Lfm2ForCausalLM(
         hf.Lfm2Config(layer_types=["conv", "full_attention"], block_multiple_of=8, **GROUPED)
     ),

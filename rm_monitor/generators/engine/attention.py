@@ -24,7 +24,15 @@ NAME = "rm_monitor_engine"
 class Step(Protocol):
     """What one forward is about: where its packed tokens are written, and what each of them sees."""
 
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float | None) -> Tensor:
+    def attend(
+        self,
+        layer: int,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        scaling: float | None,
+        window: int | None,
+    ) -> Tensor:
         """Write keys and values, and attend.
 
         Args:
@@ -33,6 +41,7 @@ class Step(Protocol):
             key: ``(tokens, key heads, width)``.
             value: Of the same shape.
             scaling: Factor of the products; None: one over the root of the width.
+            window: Tokens that each one sees, itself included; None: all before it.
 
         Returns:
             ``(tokens, heads, width)``.
@@ -86,6 +95,7 @@ def _attend(
     attention_mask: Tensor | None,
     dropout: float = 0.0,
     scaling: float | None = None,
+    sliding_window: int | None = None,
     **others: Any,
 ) -> tuple[Tensor, None]:
     now = _now.get()
@@ -95,7 +105,7 @@ def _attend(
     step, seen = now
     seen.add(module.layer_idx)
     q, k, v = (one[0].transpose(0, 1) for one in (query, key, value))
-    return step.attend(module.layer_idx, q, k, v, scaling)[None], None
+    return step.attend(module.layer_idx, q, k, v, scaling, sliding_window)[None], None
 
 
 def attending(model: Any) -> AbstractContextManager[None]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention as sdpa
 
-from rm_monitor.generators.engine.arena import Arena
+from rm_monitor.generators.engine.arena import Arena, Group
 from rm_monitor.generators.engine.attention import Forward
 from rm_monitor.generators.engine.choosing import Chooser, Said
 from rm_monitor.generators.engine.layout import Layout
@@ -33,7 +33,9 @@ class Piece:
     base: int
     past: int
 
-    def attend(self, query: Tensor, keys: Tensor, values: Tensor, scaling: float | None) -> Tensor:
+    def attend(
+        self, query: Tensor, keys: Tensor, values: Tensor, scaling: float | None, window: int | None
+    ) -> Tensor:
         """``(length, heads, width)`` from queries of that shape."""
         end = self.base + self.past + self.length
         q = query.transpose(0, 1)[None]
@@ -41,11 +43,15 @@ class Piece:
         groups = q.shape[1] // k.shape[1]
         if groups > 1:
             k, v = k.repeat_interleave(groups, 1), v.repeat_interleave(groups, 1)
-        if self.past == 0:
+        limited = window is not None and window < self.past + self.length
+        if self.past == 0 and not limited:
             out = sdpa(q, k, v, is_causal=True, scale=scaling)
         else:
             seen = torch.ones(self.length, self.past + self.length, dtype=torch.bool, device=q.device)
-            out = sdpa(q, k, v, attn_mask=seen.tril(self.past), scale=scaling)
+            seen = seen.tril(self.past)
+            if window is not None and limited:
+                seen = seen.triu(self.past - window + 1)
+            out = sdpa(q, k, v, attn_mask=seen, scale=scaling)
         return out[0].transpose(0, 1)
 
 
@@ -57,21 +63,30 @@ class Rows:
         length: Rows.
         offset: First slot of the group.
         capacity: Slots a row.
+        own: ``(rows,)`` each token's place in its row.
         bias: ``(rows, 1, 1, columns)``: 0 where a token sees, else -inf; columns are the slots that are read.
     """
 
     length: int
     offset: int
     capacity: int
+    own: Tensor
     bias: Tensor
 
-    def attend(self, query: Tensor, keys: Tensor, values: Tensor, scaling: float | None) -> Tensor:
+    def attend(
+        self, query: Tensor, keys: Tensor, values: Tensor, scaling: float | None, window: int | None
+    ) -> Tensor:
         """``(rows, heads, width)`` from queries of that shape."""
         n, heads, (_, queries, width) = self.length, keys.shape[0], query.shape
         q = query.reshape(n, heads, queries // heads, width)
-        bias = self.bias.to(q.dtype)
+        bias = self.bias if window is None else self._limited(window)
+        bias = bias.to(q.dtype)
         out = sdpa(q, self._read(keys), self._read(values), attn_mask=bias, scale=scaling)
         return out.reshape(n, queries, -1)
+
+    def _limited(self, window: int) -> Tensor:
+        places = torch.arange(self.bias.shape[-1], device=self.bias.device)
+        return self.bias.masked_fill((places <= self.own[:, None] - window)[:, None, None], -torch.inf)
 
     def _read(self, line: Tensor) -> Tensor:
         mine = line[:, self.offset : self.offset + self.length * self.capacity]
@@ -87,12 +102,20 @@ class Lines:
     slots: Tensor
     parts: Sequence[Piece | Rows]
 
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float | None) -> Tensor:
+    def attend(
+        self,
+        layer: int,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        scaling: float | None,
+        window: int | None,
+    ) -> Tensor:
         """See `Step`."""
         keys, values = self.arena.write(layer, self.slots, key.transpose(0, 1), value.transpose(0, 1))
         out, begin = [], 0
         for part in self.parts:
-            out.append(part.attend(query[begin : begin + part.length], keys, values, scaling))
+            out.append(part.attend(query[begin : begin + part.length], keys, values, scaling, window))
             begin += part.length
         return out[0] if len(out) == 1 else torch.cat(out)
 
@@ -162,10 +185,7 @@ class Grouped:
             layout.form()
         rows = layout.rows
         places = layout.length[rows]
-        parts = [
-            Rows(len(group.rows), group.offset, group.capacity, self._bias(layout.length[group.rows]))
-            for group in layout.groups
-        ]
+        parts = [self._part(group) for group in layout.groups]
         logits = self._run(self._table.last(rows), places, layout.base[rows] + places, parts, None)
         layout.length[rows] += 1
         self._forward.facts.row_steps += len(rows)
@@ -176,10 +196,12 @@ class Grouped:
         for row in rows:
             self._layout.remove(row)
 
-    def _bias(self, seen: IntArray) -> Tensor:
-        unseen = np.arange(int(seen.max()) + 1) > seen[:, None]
-        bias = np.where(unseen, -np.inf, 0.0).astype(np.float32)[:, None, None]
-        return torch.from_numpy(bias).to(self._device, self._forward.model.dtype)
+    def _part(self, group: Group) -> Rows:
+        own = self._layout.length[group.rows]
+        unseen = np.arange(int(own.max()) + 1) > own[:, None]
+        bias = torch.from_numpy(np.where(unseen, -np.inf, 0.0).astype(np.float32)[:, None, None])
+        here = bias.to(self._device, self._forward.model.dtype)
+        return Rows(len(own), group.offset, group.capacity, torch.from_numpy(own).to(self._device), here)
 
     def _run(
         self,

@@ -30,7 +30,6 @@ __all__ = ["Paged", "bucket_of"]
 IntArray = NDArray[np.int64]
 
 CHUNK = 8192  # prompt tokens of one forward: fewer leave a large device idle
-CAUSAL = (-1, 0)
 
 
 def bucket_of(rows: int) -> int:
@@ -66,7 +65,15 @@ class Pages:
     table: Tensor
     most: int
 
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float | None) -> Tensor:
+    def attend(
+        self,
+        layer: int,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        scaling: float | None,
+        window: int | None,
+    ) -> Tensor:
         """See `Step`."""
         keys, values = self.pool.write(layer, self.slots, key, value)
         return self.attention(
@@ -78,7 +85,7 @@ class Pages:
             self.most,
             self.table.shape[1] * self.pool.size,
             scale=scaling,
-            window_size=CAUSAL,
+            window_size=(-1 if window is None else window - 1, 0),
             enable_gqa=query.shape[1] != key.shape[1],
             seqused_k=self.used,
             block_table=self.table,

@@ -25,7 +25,7 @@ def base_of(model: Any) -> Any:
 
 def why_not(model: Any) -> str:
     """Why the engine cannot run this model; empty if it looks as though it could."""
-    return why_not_packed(model, wrapped=True) or _forward(model) or _makers(model)
+    return why_not_packed(model, wrapped=True, windows=True) or _forward(model) or _makers(model)
 
 
 def _makers(model: Any) -> str:
