@@ -22,7 +22,7 @@ import torch
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from benchmarks.paired import cpu, machine
-from benchmarks.workload import random_policy
+from benchmarks.workload import random_policy, word_tokenizer
 from rm_monitor import RewardMonitor, RewardMonitorCallback
 from rm_monitor.cache.scores import ScoreStore
 from rm_monitor.training.digest import fingerprint
@@ -57,6 +57,7 @@ def _steps(folder: Path, rounds: int) -> dict[str, list[float]]:
     args = TrainingArguments(output_dir=str(folder / "run"), save_strategy="no", report_to=[])
     state = TrainerState(max_steps=10 * STEPS)
     found = {}
+    trained = {"model": random_policy(small=True), "processing_class": word_tokenizer(), "optimizer": None}
     for name, every in (("every 100,000 steps", 100_000), ("with each save of the Trainer", None)):
         monitor = RewardMonitor(
             lambda prompts, completions: [0.0] * len(completions),
@@ -67,8 +68,8 @@ def _steps(folder: Path, rounds: int) -> dict[str, list[float]]:
             report_to=[],
         )
         callback = RewardMonitorCallback(monitor, baseline=False)
-        callback.on_train_begin(args, state, TrainerControl())
-        found[name] = [cpu(_one_round(callback, args, state))[0] / STEPS for _ in range(rounds)]
+        callback.on_train_begin(args, state, TrainerControl(), **trained)
+        found[name] = [cpu(_one_round(callback, args, state, trained))[0] / STEPS for _ in range(rounds)]
         assert not monitor.curve, "a step was due"
         monitor.close()
     return found
@@ -83,9 +84,11 @@ def _names(*, quick: bool, rounds: int) -> None:
     print(f"naming weights of {size / 1e6:.1f} MB: {_said([1e3 * s for s in seconds])} ms", flush=True)
 
 
-def _one_round(callback: RewardMonitorCallback, args: Any, state: Any) -> Callable[[], None]:
+def _one_round(
+    callback: RewardMonitorCallback, args: Any, state: Any, others: dict[str, Any]
+) -> Callable[[], None]:
     """The events of `STEPS` steps, as the Trainer's callback handler sends them."""
-    control, others = TrainerControl(), {"model": None, "processing_class": None, "optimizer": None}
+    control = TrainerControl()
 
     def work() -> None:
         for step in range(1, STEPS + 1):
