@@ -84,7 +84,7 @@ OTHERS |= {
 class Numbers:
     """A tokenizer of numbers: its texts are token ids, so equal texts are equal tokens."""
 
-    pad_token_id, eos_token_id, chat_template = PAD, END, None
+    pad_token_id, eos_token_id, bos_token_id, chat_template = PAD, END, None, None
 
     def __call__(self, text):
         return {"input_ids": [int(word) for word in text.split()]}
