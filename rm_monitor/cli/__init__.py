@@ -18,6 +18,7 @@ from rm_monitor.cli.demo import demo
 from rm_monitor.cli.doctor import doctor
 from rm_monitor.cli.power import power
 from rm_monitor.cli.prompts import prompts
+from rm_monitor.cli.rank import rank
 from rm_monitor.cli.report import report
 from rm_monitor.cli.run import run
 from rm_monitor.cli.score import score
@@ -34,6 +35,7 @@ COMMANDS = (
     doctor,
     power,
     prompts,
+    rank,
     report,
     run,
     score,

@@ -110,7 +110,7 @@ def summary(
         lines.append(f"  {why(verdict, metric=metric)}")
     if best is not None:
         is_top = verdict.best is not None and verdict.best.step == best.step
-        flattering = f"; the highest of {len(known)} reads high" if len(known) > 1 and is_top else ""
+        flattering = f"; chosen among {len(known)}, so it reads high" if len(known) > 1 and is_top else ""
         lines.append(
             f"  Best: step {best.step}, {number(best.value.value, metric)} "
             f"({interval(best.value, metric)}{flattering})"

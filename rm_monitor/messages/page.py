@@ -118,8 +118,8 @@ def reads_high(best: Best, readings: int, metric: str) -> str:
     if readings < 2:
         return ""
     return (
-        f"{number(best.value.value, metric)} is the highest of {readings} readings and so reads high; "
-        "a fair value needs prompts that it was not chosen on."
+        f"Chosen among {readings} readings by how often its answers beat the run's other answers, so "
+        f"{number(best.value.value, metric)} reads high; a fair value needs prompts that did not choose it."
     )
 
 
