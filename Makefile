@@ -27,6 +27,7 @@ lint: $(VENV)/.installed
 	$(BIN)/mypy
 
 faults: $(VENV)/.installed
+	RM_MONITOR_LIVES=5000 $(BIN)/python -m pytest -q -o timeout=0 tests/test_life.py
 	$(BIN)/python -m tests.faults
 	$(BIN)/python -m tests.http_faults
 
