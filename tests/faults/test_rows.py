@@ -88,7 +88,7 @@ CALL_SITES = {  # where it is injected -> whether the evaluation itself is lost
     "rm_monitor.verdict.judging.judge": False,
     "rm_monitor.checkpoints.selection.Selection.elect": False,
     "rm_monitor.checkpoints.selection.Selection.keep": False,
-    "rm_monitor.checkpoints.selection.stats.best": False,
+    "rm_monitor.stats.Election.choose": False,
     "rm_monitor.checkpoints.keeper.Keeper.pin": False,
     "rm_monitor.checkpoints.keeper.Keeper.mark_best": False,
     "rm_monitor.checkpoints.keeper.Keeper.prune": False,
