@@ -7,7 +7,7 @@ export HF_HUB_OFFLINE := 1
 export WANDB_MODE := offline
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test lint faults hosts clean
+.PHONY: demo test lint faults hosts pictures clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -25,6 +25,11 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+pictures: demo                  # those of the README and of docs/; needs Chromium
+	$(BIN)/rm-monitor report demo
+	$(BIN)/python -m tests.report.picture demo/_rm_monitor/report.html docs/images/page.png --height 765
+	cp demo/curve.svg docs/demo.svg
 
 faults: $(VENV)/.installed
 	RM_MONITOR_LIVES=5000 $(BIN)/python -m pytest -q -o timeout=0 tests/test_life.py

@@ -16,6 +16,7 @@ from rm_monitor.cli.cache import cache
 from rm_monitor.cli.compare import compare
 from rm_monitor.cli.demo import demo
 from rm_monitor.cli.doctor import doctor
+from rm_monitor.cli.export import export
 from rm_monitor.cli.power import power
 from rm_monitor.cli.prompts import prompts
 from rm_monitor.cli.rank import rank
@@ -33,6 +34,7 @@ COMMANDS = (
     compare,
     demo,
     doctor,
+    export,
     power,
     prompts,
     rank,

@@ -20,7 +20,8 @@ from rm_monitor.records.texts import read_texts
 from rm_monitor.records.verdicts import read_verdict
 from rm_monitor.report.facts import facts
 from rm_monitor.report.view import RunView
-from rm_monitor.types import Best, Estimate, EvalPoint, Prompt, ReferenceSet, Table, Verdict
+from rm_monitor.runs.frames import columns_of_completions, columns_of_curve, kind_of
+from rm_monitor.types import Best, Completion, Estimate, EvalPoint, Prompt, ReferenceSet, Table, Verdict
 from rm_monitor.verdict.judge import judge
 from rm_monitor.verdict.judging import Rules
 
@@ -59,6 +60,55 @@ class RecordedRun:
     def table(self, step: int) -> Table | None:
         """Completions of an evaluation."""
         return History.read_table(self.folder, step)
+
+    def completions(self, step: int | str | None = None) -> tuple[tuple[Completion, ...], ...]:
+        """What the policy answered: one tuple of samples a prompt, in prompt order; empty without a record.
+
+        Args:
+            step: Of an evaluation; ``"best"``; None: the latest with answers.
+
+        Raises:
+            NotFoundError: If that step has no number, or there is no best.
+        """
+        if step == "best" and self.verdict.best is None:
+            raise NotFoundError(f"no evaluation of {self.name} is called best: {self.verdict.state}")
+        judged = [p.step for p in self.curve if p.values]
+        if step is None and not judged:
+            return ()
+        wanted = self.verdict.best.step if step == "best" and self.verdict.best is not None else step
+        wanted = judged[-1] if wanted is None else wanted
+        if wanted not in judged:
+            raise NotFoundError(f"step {wanted} was not judged; the judged steps of {self.name} are {judged}")
+        found = self.table(int(wanted))
+        return () if found is None else found.completions
+
+    def columns(self, kind: str = "curve") -> dict[str, list[Any]]:
+        """As columns of plain values, None where nothing is known.
+
+        Args:
+            kind: ``curve``: one row an evaluation, as `columns_of_curve` names its columns; ``completions``:
+                one row a completion of any evaluation, as `columns_of_completions` does.
+
+        Raises:
+            ValueError: If ``kind`` is neither.
+        """
+        if kind_of(kind) == "curve":
+            return columns_of_curve(self.curve)
+        found = {p.step: self.table(p.step) for p in self.curve if p.values}
+        whole = {step: table for step, table in found.items() if table is not None}
+        return columns_of_completions(whole, self.prompts, self.references)
+
+    def to_pandas(self, kind: str = "curve") -> Any:
+        """A ``pandas.DataFrame`` of `columns`."""
+        import pandas  # noqa: PLC0415  optional; its own ImportError names it
+
+        return pandas.DataFrame(self.columns(kind))
+
+    def to_arrow(self, kind: str = "curve") -> Any:
+        """A ``pyarrow.Table`` of `columns`."""
+        import pyarrow  # noqa: PLC0415  optional; its own ImportError names it
+
+        return pyarrow.table(self.columns(kind))
 
     def view(self, *, name: str | None = None, sides: tuple[int, int] | None = None) -> RunView:
         """As a page shows it.
