@@ -21,6 +21,8 @@ COMMON = ("pytest>=8", "pytest-timeout", "datasets", "peft")
 
 def main(names: list[str]) -> int:
     """Exit code: how many hosts failed."""
+    if names == ["--floors"]:
+        return floors()
     known = sorted(path.parent.name for path in HERE.glob("*/requirements.txt"))
     names = [n for name in names or known for n in (QUICK if name == "quick" else (name,))]
     if unknown := set(names) - set(known):
@@ -36,6 +38,30 @@ def main(names: list[str]) -> int:
         f"{len(names) - len(failed)} of {len(names)} hosts passed" + (f"; failed: {failed}" if failed else "")
     )
     return len(failed)
+
+
+def floors() -> int:
+    """Exit code of the tests nearest to other packages, with the oldest versions that are allowed.
+
+    Torch is the pinned one: the oldest has no CPU build in the registry.
+    """
+    where = PLACE / "floors"
+    subprocess.run([sys.executable, "-m", "venv", "--clear", "--without-pip", str(where)], check=True)
+    found = [f"--find-links={place}" for place in os.environ.get("PIP_FIND_LINKS", "").split()]
+    install = [str(uv()), "pip", "install", "-q", "--python", str(where / "bin" / "python"), *found]
+    install += ["--override", str(overrides())]
+    subprocess.run([*install, "--resolution", "lowest-direct", "-e", str(ROOT)], check=True)
+    frozen = [*install[:2], "freeze", *install[4:6], "--exclude-editable"]
+    text = subprocess.run(frozen, check=True, capture_output=True, text=True).stdout
+    names = ("accelerate", "numpy", "scipy", "transformers", "typer", "wandb")
+    held = [line for line in text.splitlines() if line.partition("==")[0] in names]
+    subprocess.run([*install, *held, *COMMON, "hypothesis"], check=True)
+    print(f"floors: {', '.join(held)}", flush=True)
+    tests = [str(ROOT / "tests" / f"test_{name}.py") for name in ("cli", "wandb", "sinks", "callback")]
+    command = [str(where / "bin" / "python"), "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
+    return subprocess.run(
+        command, check=False, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    ).returncode
 
 
 def build(name: str) -> bool:
