@@ -7,4 +7,40 @@ export HF_HUB_OFFLINE := 1
 export WANDB_MODE := offline
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test lint faults hosts floors clean
+.PHONY: demo test lint faults hosts floors pictures clean
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --upgrade pip
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev,demo]'
+	touch $@
+
+demo: $(VENV)/.installed
+	$(BIN)/rm-monitor demo --output-dir demo
+
+test: $(VENV)/.installed lint
+	$(BIN)/python -m pytest -q -n 2
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+pictures: demo                  # those of the README and of docs/; needs Chromium
+	$(BIN)/rm-monitor report demo
+	$(BIN)/python -m tests.report.picture demo/_rm_monitor/report.html docs/images/page.png --height 765
+	cp demo/curve.svg docs/demo.svg
+
+faults: $(VENV)/.installed
+	RM_MONITOR_LIVES=5000 $(BIN)/python -m pytest -q -o timeout=0 tests/test_life.py
+	$(BIN)/python -m tests.faults
+	$(BIN)/python -m tests.http_faults
+
+hosts: $(VENV)/.installed      # real hosts, each in an environment of its own: minutes, gigabytes
+	$(BIN)/python integrations/hosts.py $(HOSTS)
+
+floors: $(VENV)/.installed     # the oldest allowed version of every dependency
+	$(BIN)/python integrations/hosts.py --floors
+
+clean:
+	rm -rf $(VENV) .hosts demo build dist .mypy_cache .ruff_cache .pytest_cache
