@@ -13,6 +13,7 @@ import traceback
 from rm_monitor.cli.base import app, echo
 from rm_monitor.cli.best import best
 from rm_monitor.cli.cache import cache
+from rm_monitor.cli.check import check
 from rm_monitor.cli.compare import compare
 from rm_monitor.cli.demo import demo
 from rm_monitor.cli.doctor import doctor
@@ -31,6 +32,7 @@ __all__ = ["COMMANDS", "app", "main"]
 COMMANDS = (
     best,
     cache,
+    check,
     compare,
     demo,
     doctor,

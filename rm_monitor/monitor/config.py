@@ -6,6 +6,7 @@ Only settings that can be written down are here; objects (a loaded model, a func
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -139,7 +140,7 @@ class MonitorConfig(BaseModel):
         try:
             return cls.from_mapping(settings)
         except ValueError as problem:
-            line = _line_of(text, str(problem), settings)
+            line = _line_of(text, str(problem))
             raise ValueError(f"{path}{line}: {problem}") from None
 
     def arguments(self) -> dict[str, Any]:
@@ -156,13 +157,10 @@ def _in_words(problem: ValidationError) -> str:
     return f"`{error['loc'][0]}`: {said[0].lower()}{said[1:]}, got {error['input']!r:.100}"
 
 
-def _line_of(text: str, problem: str, settings: Mapping[str, Any]) -> str:
+def _line_of(text: str, problem: str) -> str:
     """`` line 3``, of the setting that a message names first; empty if that cannot be told."""
-    names = [name for name in settings if str(name) in problem]
-    first = min(names, key=lambda name: problem.index(str(name)), default=None)
-    if first is None:
-        return ""
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.lstrip().startswith((f"{first}:", f'"{first}":', f"'{first}':")):
-            return f" line {number}"
+    for name in re.findall(r"[`']([A-Za-z_]+)[`']", problem):
+        for number, line in enumerate(text.splitlines(), 1):
+            if re.search(rf"(?:^|[\s{{,]){name}[\"']?\s*:", line):
+                return f" line {number}"
     return ""
