@@ -35,7 +35,7 @@ def main() -> None:
         args=DPOConfig(
             output_dir=args.output_dir,
             max_steps=args.steps,
-            per_device_train_batch_size=4,
+            per_device_train_batch_size=8,
             learning_rate=args.learning_rate,
             max_length=128,
             save_strategy="no",  # the monitor asks for a save when a new best appears
@@ -68,29 +68,32 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--prompts")
     parser.add_argument("--training", help="rows with prompt, chosen, rejected")
     parser.add_argument("--output-dir", default="out/trl_dpo")
-    parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--every", type=int, default=10)
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--every", type=int, default=20)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--max-new-tokens", type=int, default=16)
     args = parser.parse_args()
     if args.policy is None:
+        from rm_monitor.testing.counting import fewer_slips
         from rm_monitor.testing.tiny import tiny_run
 
         tiny = tiny_run(tempfile.mkdtemp(prefix="rm-monitor-tiny-"))
-        args.policy, args.reward_model, args.prompts = tiny.policy, tiny.reward_model, tiny.prompts
+        args.policy, args.prompts = tiny.policy, tiny.prompts
+        args.reward_model = fewer_slips  # any function judges; this one knows the right answers
         args.training = preferences(Path(tiny.training))
     return args
 
 
 def preferences(training: Path) -> str:
-    """Chosen: the right answer; rejected: its words shuffled."""
+    """Chosen: the right answer; rejected: words at random, and too many, as the untrained policy's."""
+    from rm_monitor.testing.counting import WORDS
+
     rng = random.Random(0)
     path = training.with_name("preferences.jsonl")
     with path.open("w") as file:
         for line in training.read_text().splitlines():
             row = json.loads(line)
-            words = row["completion"].split()
-            rejected = " ".join(rng.sample(words, len(words)))
+            rejected = " ".join(rng.choices(WORDS, k=16))
             file.write(
                 json.dumps({"prompt": row["prompt"], "chosen": row["completion"], "rejected": rejected})
                 + "\n"

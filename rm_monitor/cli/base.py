@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from rm_monitor.cli.helped import Helped
 from rm_monitor.text.escape import for_screen, redact
 
 __all__ = ["Config", "Json", "app", "echo"]
@@ -15,8 +16,8 @@ app = typer.Typer(
     name="rm-monitor",
     help="Win-rate curves from a frozen reward model while you train.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
+    cls=Helped,
 )
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for a program to read.")]
@@ -28,6 +29,18 @@ def echo(text: str, *, err: bool = False) -> None:
     typer.echo(for_screen(redact(text)), err=err)
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        import rm_monitor  # noqa: PLC0415  when asked for
+
+        typer.echo(f"rm-monitor {rm_monitor.__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def _program() -> None:
+def _program(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
     """Win-rate curves from a frozen reward model while you train."""

@@ -28,10 +28,13 @@ def report(
         bool, typer.Option("--markdown", help="Print Markdown for a model card instead.")
     ] = False,
     as_json: Json = False,
+    exit_code: Annotated[
+        bool, typer.Option("--exit-code", help="Exit 1 if a run is degraded, as `git diff --exit-code`.")
+    ] = False,
 ) -> None:
     """Write a run, or several together, as one self-contained page.
 
-    Exit 0: fine. 1: a run is degraded, or not there. 2: wrong use, or it failed.
+    Exit 0: written. 1: a run is not there, or with --exit-code degraded. 2: wrong use, or it failed.
     """
     from rm_monitor.runs.report import report as write  # noqa: PLC0415  each command pays for itself only
 
@@ -45,4 +48,4 @@ def report(
     if done.warning:
         echo(f"rm-monitor: {done.warning}", err=True)
     echo(done.text if done.path is None else str(done.path))
-    raise typer.Exit(1 if done.degraded else 0)
+    raise typer.Exit(1 if exit_code and done.degraded else 0)

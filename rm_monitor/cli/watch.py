@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from rm_monitor.cli.base import Json, app
+from rm_monitor.cli.base import Json, app, echo
 from rm_monitor.cli.checkpoints import (
     Base,
     Folder,
@@ -58,5 +58,6 @@ def watch(
         poll=poll,
         rest=rest,
         pre_rotation=pre_rotation,
+        tell=lambda line: echo(f"rm-monitor: {line}", err=True),
     )
     raise typer.Exit(exit_code(*done, as_json))

@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
-from rm_monitor.monitor.config import MonitorConfig
+from rm_monitor.monitor.config import MonitorConfig, read_settings, with_line
 
 if TYPE_CHECKING:
     from rm_monitor.monitor.callback import RewardMonitorCallback
@@ -37,10 +35,7 @@ def read(settings: Mapping[str, Any] | str | Path) -> tuple[MonitorConfig, dict[
         ('p.jsonl', {'stop_on_degradation': True})
     """
     if isinstance(settings, (str, Path)):
-        found = yaml.safe_load(Path(settings).read_text(encoding="utf-8"))
-        if not isinstance(found, dict):
-            raise ValueError(f"{settings} must hold a mapping of settings, got {type(found).__name__}")
-        settings = found
+        return with_line(settings, read_settings(settings), read)
     options = {name: settings[name] for name in OPTIONS if name in settings}
     return MonitorConfig.from_mapping({k: v for k, v in settings.items() if k not in options}), options
 

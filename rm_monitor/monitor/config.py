@@ -7,9 +7,9 @@ Only settings that can be written down are here; objects (a loaded model, a func
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
@@ -18,7 +18,9 @@ from rm_monitor.monitor.schedule import Schedule, as_schedule
 from rm_monitor.types import Alarm, Sampling
 from rm_monitor.types.checks import build, did_you_mean
 
-__all__ = ["MonitorConfig"]
+__all__ = ["MonitorConfig", "read_settings", "with_line"]
+
+T = TypeVar("T")
 
 _MOVED = {
     **dict.fromkeys(("max_overhead", "steps"), " (a setting of `every`: {every: 200, max_overhead: 0.1})"),
@@ -122,30 +124,48 @@ class MonitorConfig(BaseModel):
             ValueError: If the file is not a mapping, or as in `from_mapping`; with its line where known.
             FileNotFoundError: If it is not there.
         """
-        path = Path(path)
-        try:
-            text = path.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            raise FileNotFoundError(f"no such file of settings: {path}") from None
-        except (OSError, UnicodeDecodeError) as problem:
-            raise ValueError(f"{path} cannot be read: {problem}") from None
-        try:
-            settings = yaml.safe_load(text)
-        except yaml.YAMLError as problem:
-            mark = getattr(problem, "problem_mark", None)
-            line = "" if mark is None else f" line {mark.line + 1}"
-            raise ValueError(f"{path}{line}: {getattr(problem, 'problem', None) or problem}") from None
-        if not isinstance(settings, dict):
-            raise ValueError(f"{path} must hold a mapping of settings, got {type(settings).__name__}")
-        try:
-            return cls.from_mapping(settings)
-        except ValueError as problem:
-            line = _line_of(text, str(problem))
-            raise ValueError(f"{path}{line}: {problem}") from None
+        return with_line(path, read_settings(path), cls.from_mapping)
 
     def arguments(self) -> dict[str, Any]:
         """As `RewardMonitor` takes them."""
         return {name: getattr(self, name) for name in type(self).model_fields}
+
+
+def read_settings(path: str | Path) -> dict[str, Any]:
+    """What a YAML file holds, unchecked.
+
+    Raises:
+        ValueError: If it cannot be read or is not a mapping; with the line where known.
+        FileNotFoundError: If it is not there.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise FileNotFoundError(f"no such file of settings: {path}") from None
+    except (OSError, UnicodeDecodeError) as problem:
+        raise ValueError(f"{path} cannot be read: {problem}") from None
+    try:
+        settings = yaml.safe_load(text)
+    except yaml.YAMLError as problem:
+        mark = getattr(problem, "problem_mark", None)
+        line = "" if mark is None else f" line {mark.line + 1}"
+        raise ValueError(f"{path}{line}: {getattr(problem, 'problem', None) or problem}") from None
+    if not isinstance(settings, dict):
+        raise ValueError(f"{path} must hold a mapping of settings, got {type(settings).__name__}")
+    return settings
+
+
+def with_line(path: str | Path, settings: Mapping[str, Any], build: Callable[[Mapping[str, Any]], T]) -> T:
+    """What ``build`` makes of a file's settings; a refusal names the file, and the line where it can be told.
+
+    Raises:
+        ValueError: As ``build`` does.
+    """
+    try:
+        return build(settings)
+    except ValueError as problem:
+        line = _line_of(Path(path).read_text(encoding="utf-8"), str(problem))
+        raise ValueError(f"{path}{line}: {problem}") from None
 
 
 def _in_words(problem: ValidationError) -> str:

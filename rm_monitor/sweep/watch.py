@@ -30,19 +30,31 @@ class Ending:
     ) -> None:
         self.until, self.pid, self.idle = until, pid, idle
 
-    def reached(self, newest: int | None, *, last: bool, quiet: float) -> bool:
-        """Whether there is nothing more to wait for, everything on disk being judged.
+    def __str__(self) -> str:
+        """What it waits for, to stand after "until"."""
+        waits = ["the Trainer says that training ended"]
+        waits += [] if self.until is None else [f"step {self.until} is judged"]
+        waits += [] if self.pid is None else [f"process {self.pid} has ended"]
+        waits += [] if self.idle is None else [f"nothing new comes for {self.idle / 60:g} min"]
+        return ", or ".join(waits)
+
+    def reached(self, newest: int | None, *, last: bool, quiet: float) -> str:
+        """Why there is nothing more to wait for, everything on disk being judged; empty: there is.
 
         Args:
             newest: Highest step seen.
             last: The Trainer says that training ended there.
             quiet: Seconds since something new was seen.
         """
-        if last or (self.until is not None and newest is not None and newest >= self.until):
-            return True
+        if last:
+            return f"the Trainer says that training ended at step {newest}"
+        if self.until is not None and newest is not None and newest >= self.until:
+            return f"step {newest} is judged, and --until is {self.until}"
         if self.pid is not None and not _is_alive(self.pid):
-            return True
-        return self.idle is not None and quiet >= self.idle
+            return f"process {self.pid} has ended"
+        if self.idle is not None and quiet >= self.idle:
+            return f"nothing new came for {quiet / 60:.3g} min"
+        return ""
 
 
 def watch(
@@ -56,6 +68,7 @@ def watch(
     monitor: RewardMonitor | None = None,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> tuple[RewardMonitor, Swept]:
     """Follow a job until it ends, its last checkpoint judged.
 
@@ -69,16 +82,25 @@ def watch(
         monitor: A monitor to use instead of building one.
         sleep: How to wait.
         clock: Seconds that never go back.
+        tell: Is given a line when the watch begins, when all that is there is judged, and when it ends.
     """
     if poll <= 0:
         raise ValueError(f"`poll` is the seconds between looks and must be more than 0, got {poll}")
     ending = ending or Ending()
+    there = len(source.discover())  # a folder that is not there is refused before a judge is loaded
+    tell(f"watching {source.folder}, checkpoints there: {there}; a look every {poll:g} s until {ending}")
     watcher = Watcher(source, config, rest=rest, pre_rotation=pre_rotation, monitor=monitor, clock=clock)
+    told: object = "nothing yet"
     while True:
         waiting = watcher.look()
         quiet = clock() - watcher.changed
-        if not waiting and ending.reached(watcher.newest, last=watcher.last, quiet=quiet):
+        why = "" if waiting else ending.reached(watcher.newest, last=watcher.last, quiet=quiet)
+        if why:
+            tell(f"ended: {why}; checkpoints judged here: {len(watcher.swept.judged)}")
             return watcher.monitor, watcher.swept
+        if not waiting and told != watcher.newest:
+            told = watcher.newest
+            tell("no checkpoint yet" if told is None else f"step {told} is judged; waiting for the next")
         sleep(poll)
 
 

@@ -1,5 +1,7 @@
 """A watcher beside a job that writes, rotates and dies: every due step is judged or reported."""
 
+import pytest
+
 from rm_monitor.records.history import History
 from rm_monitor.sweep.discover import Source
 from rm_monitor.sweep.watch import Ending, watch
@@ -120,6 +122,27 @@ def test_a_checkpoint_that_cannot_be_loaded_is_tried_again_then_it_is_a_gap(job,
     follow(job, config, [])
     assert len(calls) == 3
     assert points(job)[50] == "failed"
+
+
+def test_a_watch_says_what_it_waits_for_and_why_it_ended(job, config):
+    told = []
+    acts = [lambda: job.save(10), lambda: None, lambda: job.save(20)]
+    follow(job, config, acts, ending=Ending(until=20, idle=3600.0), tell=told.append)
+    assert told[0].endswith(
+        "checkpoints there: 0; a look every 30 s until the Trainer says that training ended, "
+        "or step 20 is judged, or nothing new comes for 60 min"
+    )
+    assert told[1:] == [
+        "no checkpoint yet",
+        "step 10 is judged; waiting for the next",
+        "ended: step 20 is judged, and --until is 20; checkpoints judged here: 2",
+    ]
+
+
+def test_a_folder_that_is_not_there_is_refused_before_a_judge_is_loaded(job, config, monkeypatch):
+    monkeypatch.setattr("rm_monitor.sweep.watch.Watcher", None)
+    with pytest.raises(ValueError, match="no such folder"):
+        watch(Source(folder=job.folder / "nowhere"), config)
 
 
 def test_a_watch_ends_on_its_step_its_process_or_silence():
