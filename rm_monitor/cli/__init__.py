@@ -25,6 +25,7 @@ from rm_monitor.cli.report import report
 from rm_monitor.cli.run import run
 from rm_monitor.cli.score import score
 from rm_monitor.cli.sweep import sweep
+from rm_monitor.cli.view import view
 from rm_monitor.cli.watch import watch
 
 __all__ = ["COMMANDS", "app", "main"]
@@ -44,6 +45,7 @@ COMMANDS = (
     run,
     score,
     sweep,
+    view,
     watch,
 )  # imported, each adds itself
 

@@ -1,0 +1,100 @@
+"""Several runs as a list: what each says, its best, and a link to its page. No script, nothing loaded."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from rm_monitor import messages
+from rm_monitor.report.assets import style_of
+from rm_monitor.report.view import RunView
+from rm_monitor.text.escape import for_html, prose
+
+__all__ = ["Listed", "listing"]
+
+_STYLE = "td,th{text-align:left;padding:6px 10px 6px 0;vertical-align:top}td.st{border:0;background:none;padding-left:0}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """A line of the list.
+
+    Attributes:
+        key: By which the page of the run is asked for.
+        view: The run; None if it cannot be read.
+        problem: Why it cannot.
+        written: When its history was last written, in words.
+    """
+
+    key: str
+    view: RunView | None
+    problem: str = ""
+    written: str = ""
+
+
+def listing(rows: Sequence[Listed], *, where: str, refresh: int = 0) -> str:
+    """The page; the same rows give the same bytes.
+
+    Args:
+        rows: In the order shown.
+        where: The folders that were looked through, in words.
+        refresh: Seconds after which a browser asks again; 0: never.
+    """
+    style = style_of("colours.css", "chart.css", "page.css") + _STYLE
+    policy = (
+        "default-src 'none'; script-src 'none'; "
+        f"style-src 'sha256-{base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()}'; "
+        "img-src 'none'; base-uri 'none'; form-action 'self'"
+    )
+    again = f'<meta http-equiv="refresh" content="{refresh}">' if refresh else ""
+    body = "".join(_row(row) for row in rows)
+    table = (
+        '<form action="/runs" method="get"><table><thead><tr><th scope="col">Together</th><th scope="col">Run</th>'
+        '<th scope="col">Verdict</th><th scope="col">Best</th><th scope="col">Latest</th>'
+        f'<th scope="col">Written</th></tr></thead><tbody>{body}</tbody></table>'
+        '<p><button type="submit">Show the chosen on one page</button></p></form>'
+        if rows
+        else '<p class="note">No run yet: a run is a folder with <code>_rm_monitor/history.jsonl</code> in it.</p>'
+    )
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">{again}'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="color-scheme" content="light dark"><meta name="referrer" content="no-referrer">'
+        f"<title>Runs in {for_html(where)}</title><style>{style}</style></head>\n<body><header>"
+        f'<p class="eyebrow"><span>rm_monitor · {for_html(where)}</span></p><h1>{_count(len(rows))}</h1></header>'
+        f"\n<main>{table}</main></body></html>\n"
+    )
+
+
+def _row(row: Listed) -> str:
+    link = f'<a href="/run?r={quote(row.key, safe="")}">{for_html(row.key)}</a>'
+    if row.view is None:
+        return f'<tr><td></td><th scope="row">{for_html(row.key)}</th><td colspan="4">{for_html(row.problem)}</td></tr>'
+    view = row.view
+    box = f'<input type="checkbox" name="r" value="{for_html(row.key)}" aria-label="Show {for_html(row.key)} with others">'
+    best, last = view.verdict.best, view.curve.latest
+    shown = "none yet" if best is None else f"step {best.step}, {_value(view, best.step)}"
+    latest = "nothing yet" if last is None else f"step {last.step}, {_value(view, last.step)}"
+    state = for_html(view.verdict.state)
+    return (
+        f'<tr><td>{box}</td><th scope="row">{link}</th>'
+        f'<td class="{state}"><span class="st">{state}</span>: {prose(messages.headline(view.verdict))}</td>'
+        f"<td>{for_html(shown)}</td><td>{for_html(latest)}</td><td>{for_html(row.written)}</td></tr>"
+    )
+
+
+def _value(view: RunView, step: int) -> str:
+    point = view.curve.at(step)
+    metrics: Mapping[str, object] = {} if point is None else point.metrics
+    if point is None or view.metric not in metrics:
+        return "a gap" if point is None or not point.reason else point.reason
+    found = point.metrics[view.metric]
+    return f"{messages.number(found.value, view.metric)} ({messages.interval(found, view.metric)})"
+
+
+def _count(runs: int) -> str:
+    return "1 run" if runs == 1 else f"{runs} runs"
