@@ -10,10 +10,11 @@ import os
 import socket
 import threading
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
-__all__ = ["Lease", "claim"]
+__all__ = ["BEAT", "MISSED", "Lease", "claim", "silence"]
 
 BEAT = 10.0  # seconds between heartbeats
 MISSED = 3  # heartbeats missed before somebody else may take over
@@ -30,6 +31,7 @@ class Lease:
     def __init__(self, path: Path, *, beat: float = BEAT) -> None:
         self.path = path
         self._beat = beat
+        self._mine = _identity(path)
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._renew, name=f"lease {path.name}", daemon=True)
         self._thread.start()
@@ -46,12 +48,14 @@ class Lease:
         """Let somebody else have it."""
         self._done.set()
         self._thread.join()
-        self.path.unlink(missing_ok=True)
+        if _identity(self.path) == self._mine:  # else somebody took it over, and it is theirs
+            self.path.unlink(missing_ok=True)
 
     def _renew(self) -> None:
         while not self._done.wait(self._beat):
             try:
-                os.utime(self.path)
+                if _identity(self.path) == self._mine:
+                    os.utime(self.path)
             except OSError:  # the file server is away, or the lease was taken over: recording will tell
                 continue
 
@@ -83,11 +87,27 @@ def _create(path: Path) -> bool:
 
 
 def _is_stale(path: Path, beat: float) -> bool:
+    age = silence(path)
+    return age is not None and age > MISSED * beat
+
+
+def silence(path: Path) -> float | None:
+    """Seconds since a file's last heartbeat, by the clock of the file server; None if it cannot be told."""
     probe = path.with_name(f".now-{uuid.uuid4().hex}")
     try:
         probe.touch()
-        return probe.stat().st_mtime - path.stat().st_mtime > MISSED * beat
+        with path.open("rb") as file:  # opening asks the server: a network file system keeps old times
+            return probe.stat().st_mtime - os.fstat(file.fileno()).st_mtime
     except OSError:
-        return False
+        return None
     finally:
-        probe.unlink(missing_ok=True)
+        with suppress(OSError):
+            probe.unlink(missing_ok=True)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

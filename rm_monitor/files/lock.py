@@ -1,7 +1,9 @@
 """One writer a folder: a lock that cannot outlive its process.
 
 The kernel's `flock` where the file system has it: it is let go of when the process dies, whatever it died
-of. Elsewhere an owner file that says who holds it; a dead owner is noticed and taken over from.
+of. Elsewhere an owner file that says who holds it, with a heartbeat: a dead owner is noticed, on this machine
+by its process, on another by its silence, and taken over from. A job that is requeued on another machine
+starts at once, or after the few heartbeats that it takes to tell.
 """
 
 from __future__ import annotations
@@ -10,10 +12,12 @@ import errno
 import logging
 import os
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
 from rm_monitor.errors import StoreLockedError
+from rm_monitor.files.lease import BEAT, MISSED, Lease, silence
 from rm_monitor.files.strict_json import dumps, read_object
 
 try:
@@ -48,7 +52,8 @@ class Lock:
         mine = _held.pop(self._path, None)
         if mine is not None:
             mine.release()
-        file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+        self._owner: Lease | None = None
+        file = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
         try:
             if fcntl is None:
                 raise OSError(errno.ENOTSUP, "no flock on this system")
@@ -59,7 +64,7 @@ class Lock:
             if problem.errno in _TAKEN:
                 raise _refused(folder) from problem
             log.info("rm_monitor: no flock in %s (%s); an owner file is used", folder, problem)
-            _own(self._path.with_name("run.owner"), folder)
+            self._owner = _own(self._path.with_name("run.owner"), folder)
         _held[self._path] = self
 
     def release(self) -> None:
@@ -69,27 +74,26 @@ class Lock:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
-        else:
-            owner = self._path.with_name("run.owner")
-            if _read(owner) == _me():
-                owner.unlink(missing_ok=True)
+        elif self._owner is not None:
+            self._owner.release()
+            self._owner = None
 
 
-def _own(path: Path, folder: Path) -> None:
+def _own(path: Path, folder: Path) -> Lease:
     """Write who we are into a file that must not be there yet; the file of a dead owner is put away first."""
     for _ in range(3):
         try:
             file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         except FileExistsError:
             owner = _read(path)
-            if owner != _me() and _lives(owner):
+            if owner != _me() and _lives(owner, path):
                 raise _refused(folder, path, owner) from None
             log.warning("rm_monitor: the lock of a process that is gone is taken over: %s", owner)
             path.unlink(missing_ok=True)
             continue
         with os.fdopen(file, "w", encoding="utf-8") as stream:
             stream.write(dumps(_me()))
-        return
+        return Lease(path, beat=BEAT)
     raise _refused(folder)
 
 
@@ -102,12 +106,12 @@ def _me() -> dict[str, Any]:
     }
 
 
-def _lives(owner: dict[str, Any] | None) -> bool:
-    """Whether an owner still runs; one on another machine is taken to."""
+def _lives(owner: dict[str, Any] | None, path: Path) -> bool:
+    """Whether an owner still runs; one on another machine is listened for, as long as it may be silent."""
     if owner is None or not isinstance(owner.get("pid"), int):
         return False
     if owner.get("host") != socket.gethostname():
-        return True
+        return _is_heard(owner, path)
     if owner.get("boot") != _text("/proc/sys/kernel/random/boot_id"):
         return False
     try:
@@ -117,6 +121,26 @@ def _lives(owner: dict[str, Any] | None) -> bool:
     except OSError:
         return True
     return bool(owner.get("born") == _born(owner["pid"]))  # else the number was given to another process
+
+
+def _is_heard(owner: dict[str, Any], path: Path) -> bool:
+    """Whether an owner on another machine gives a heartbeat; one that is long silent is not waited for."""
+    first = silence(path)
+    if first is None or first > MISSED * BEAT:
+        return False
+    log.warning(
+        "rm_monitor: process %s on %s held this folder %.0f s ago: it is listened for, %.0f s at most",
+        *(owner.get("pid"), owner.get("host"), first, MISSED * BEAT - first),
+    )
+    while first <= MISSED * BEAT:
+        time.sleep(BEAT / 4)
+        now = silence(path)
+        if now is None:
+            return False
+        if now < first:  # it was heard
+            return True
+        first = now
+    return False
 
 
 def _born(pid: int) -> str:
@@ -149,6 +173,7 @@ def _forget_in_child() -> None:
         if lock._file >= 0:
             os.close(lock._file)
             lock._file = -1
+        lock._owner = None
     _held.clear()
 
 

@@ -8,12 +8,17 @@ other ranks may still be writing then. So a folder is ready when it is complete
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from rm_monitor.sweep.discover import Found
 
 __all__ = ["Settling", "due_steps", "is_last", "stamp"]
+
+log = logging.getLogger("rm_monitor")
+
+MOST_DUE = 10_000  # saves of one job
 
 Stamp = tuple[tuple[str, int, int], ...]
 
@@ -54,6 +59,12 @@ def due_steps(found: Sequence[Found]) -> set[int]:
     newest = max(states)
     every = states[newest].get("save_steps", 0)
     if every < 1 or any(step % every and step != states[step].get("max_steps") for step in states):
+        return set()
+    if newest // every > MOST_DUE:  # a number from a file is no size: a real job has saved far less often
+        log.warning(
+            "rm_monitor: trainer_state.json of step %d tells of %d saves: only steps that were seen are gaps",
+            *(newest, newest // every),
+        )
         return set()
     return set(range(every, newest + 1, every))
 

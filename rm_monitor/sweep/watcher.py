@@ -73,6 +73,7 @@ class Watcher:
         self._pins = Keeper(self.run.folder / "pins")
         self._seen: set[int] = set()  # every step that was ever there
         self._tries: dict[int, int] = {}
+        self._looked = False
         self._history: tuple[int, int] | None = None  # how the file looked when it was read
         self._judged: dict[int, float] = {}  # step -> modification time of the weights that were judged
         self.changed = clock()
@@ -181,6 +182,12 @@ class Watcher:
             log.info("rm_monitor: step %d was rotated away or rewritten: %s", checkpoint.step, problem)
             return None
 
+    def _record_gaps(self, steps: list[int]) -> None:
+        """Put steps that nobody can judge any more on the shared curve, in one turn."""
+        with _Turn(self.run):
+            for step in steps:
+                self.run.record(Measured(table=None, skipped=GONE), step=step)
+
     def _record(self, step: int, measured: Measured, pin: Path | None, path: Path | None) -> None:
         """Put a measurement on the shared curve when it is our turn; the best is linked from the pin."""
         with _Turn(self.run):
@@ -230,10 +237,18 @@ class Watcher:
     def _report_deleted(self, found: list[Found]) -> None:
         """Steps that were saved and are gone: seen before, or due by the Trainer's own ``save_steps``."""
         due = self._seen | due_steps(found)
-        for step in sorted(due - {c.step for c in found} - set(self._judged) - set(self.swept.left_out)):
-            self.swept.left_out[step] = GONE
-            log.warning("rm_monitor: step %d was %s (see --pre-rotation)", step, GONE)
-            self._record(step, Measured(table=None, skipped=GONE), None, None)
+        gone = sorted(due - {c.step for c in found} - set(self._judged) - set(self.swept.left_out))
+        before, self._looked = ([] if self._looked else [s for s in gone if s not in self._seen]), True
+        self.swept.left_out.update(dict.fromkeys(gone, GONE))
+        if before:  # as many as a job has saved: no reader of the curve wants each
+            log.warning(
+                "rm_monitor: %d steps, %d to %d, were deleted before this watch began: not on the curve",
+                *(len(before), before[0], before[-1]),
+            )
+        new = [step for step in gone if step not in before]
+        if new:
+            log.warning("rm_monitor: %s: %s (see --pre-rotation)", GONE, ", ".join(map(str, new)))
+            self._record_gaps(new)
 
 
 class _Turn:

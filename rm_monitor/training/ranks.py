@@ -7,9 +7,13 @@ a fault of ours does not break the training's group.
 
 from __future__ import annotations
 
+import itertools
+import logging
 import os
 import pickle
 import sys
+import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,7 +23,12 @@ from rm_monitor.errors import RanksLostError
 
 __all__ = ["Ranks", "scores_here"]
 
+log = logging.getLogger("rm_monitor")
+
 T = TypeVar("T")
+SOON = 5.0  # seconds after which ranks that have not come are named
+LINE = 60.0  # seconds between two lines of one who waits
+COMES = 900.0  # seconds within which every rank comes: rank 0 may be loading the reward model
 TIMEOUT = timedelta(
     hours=6
 )  # a timeout breaks a gloo group for good, so it must be longer than any evaluation
@@ -51,11 +60,16 @@ class Ranks:
 
     @classmethod
     def current(cls) -> Ranks:
-        """The processes of ``torch.distributed``, if it is running. A collective: every rank calls it."""
+        """The processes of ``torch.distributed``, if it is running. A collective: every rank calls it.
+
+        Raises:
+            RanksLostError: If a rank does not: ``if rank == 0: monitor.step(...)``.
+        """
         import torch.distributed as dist  # noqa: PLC0415  needs torch
 
         if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
             return cls()
+        _all_come(dist)
         group = dist.new_group(backend="gloo", timeout=TIMEOUT)
         return cls(rank=dist.get_rank(), size=dist.get_world_size(), group=group)
 
@@ -107,8 +121,10 @@ class Ranks:
     def _together(self, collective: Callable[[Any], Any]) -> Any:
         import torch.distributed as dist  # noqa: PLC0415
 
+        said = _Waiting(f"rank {self.rank} of {self.size} has waited %d s for the other ranks")
         try:
-            return collective(dist)
+            with said:
+                return collective(dist)
         except Exception as problem:
             raise RanksLostError(
                 f"rank {self.rank} of {self.size} waited for the others in vain "
@@ -128,6 +144,64 @@ def scores_here() -> bool:
         return bool(dist.get_rank() == 0)
     world, rank = os.environ.get("WORLD_SIZE", ""), os.environ.get("RANK", "")
     return not (world.isdigit() and int(world) > 1 and rank.isdigit() and int(rank) > 0)
+
+
+class _Waiting:
+    """Says each minute that something is waited for; a collective cannot be looked into."""
+
+    def __init__(self, text: str) -> None:
+        self._text, self._waited = text, 0.0
+        self._timer: threading.Timer | None = None
+
+    def __enter__(self) -> None:
+        self._timer = threading.Timer(LINE, self._say)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def __exit__(self, *why: object) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _say(self) -> None:
+        if self._timer is not None:
+            self._waited += LINE
+            log.warning("rm_monitor: " + self._text, self._waited)
+            self.__enter__()
+
+
+_meetings = itertools.count()  # of this process: each rank counts the same
+
+
+def _all_come(dist: Any) -> None:
+    """Wait until every rank has called; those missing are named within seconds, and after minutes it is over.
+
+    Making a group waits in silence for ranks that never call it.
+
+    Raises:
+        RanksLostError: Which ranks did not come, and what to do.
+    """
+    store = dist.distributed_c10d._get_default_store()
+    rank, size, meeting = dist.get_rank(), dist.get_world_size(), next(_meetings)
+    store.set(f"rm_monitor/{meeting}/{rank}", "here")
+    began, next_line = time.monotonic(), SOON
+    while missing := [r for r in range(size) if not store.check([f"rm_monitor/{meeting}/{r}"])]:
+        waited = time.monotonic() - began
+        names = ", ".join(map(str, missing))
+        if waited > COMES:
+            raise RanksLostError(
+                f"rank(s) {names} of {size} did not call the monitor within {COMES:.0f} s: every rank must "
+                "call it, also those that do not score (no `if rank == 0:` around monitor.step, "
+                "monitor.evaluate, monitor.saved)"
+            )
+        if waited > next_line:
+            next_line += LINE
+            log.warning(
+                "rm_monitor: rank %d waits for rank(s) %s to call the monitor: every rank must call it, no "
+                "`if rank == 0:` around it; given up after %.0f s",
+                *(rank, names, COMES),
+            )
+        time.sleep(min(0.2, 0.01 + waited / 10))
 
 
 def _unsendable(value: Any) -> str:

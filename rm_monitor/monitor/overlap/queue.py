@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 __all__ = ["Late", "Overlap"]
 
 
+FIRST = 3600.0  # seconds that the first answer may take: the reward model is loaded, perhaps fetched
+SHORTEST = 120.0
+TIMES = 5.0  # an evaluation that takes so many times the longest one is stuck
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Late:
     """A measurement, and the step it belongs to.
@@ -76,6 +81,7 @@ class Overlap:
         self._layout: Any = None
         self._luggage = b""
         self._log = Path()
+        self._dearest = 0.0  # seconds of the longest evaluation so far
 
     @property
     def begun(self) -> bool:
@@ -150,6 +156,11 @@ class Overlap:
         while not self.idle and (self._one(record, wait=wait) or wait):
             pass
 
+    @property
+    def _patience(self) -> float:
+        """Seconds that the second process may be silent: from experience, once there is some."""
+        return max(SHORTEST, TIMES * self._dearest) if self._dearest else FIRST
+
     def _one(self, record: Callable[[Late], Any], *, wait: bool) -> bool:
         late = self._next(wait=wait)
         if late is not None:
@@ -222,7 +233,7 @@ class Overlap:
             self._jobs.popleft()
             return Late(step=job.step, checkpoint=job.checkpoint, measured=job.found)
         try:
-            heard = self._tell_head().hear(wait=wait)
+            heard = self._tell_head().hear(wait=wait, patience=self._patience)
         except WorkerEndedError as end:  # a snapshot that waits is judged by another process
             self._worker = None
             self._jobs.popleft()
@@ -235,6 +246,7 @@ class Overlap:
             job.taken = True
             return None
         self._jobs.popleft()
+        self._dearest = max(self._dearest, given.facts.get("seconds", 0.0))
         facts = {**given.facts, **job.found.facts}
         found = replace(given, facts=facts, weights=job.found.weights)
         return Late(step=job.step, checkpoint=job.checkpoint, measured=found, has_weights=found.error is None)
@@ -249,7 +261,7 @@ class Overlap:
         assert self._worker is not None
         self._worker.tell("save", str(folder))
         try:
-            heard = self._worker.hear(wait=True)
+            heard = self._worker.hear(wait=True, patience=self._patience)
         except Exception:
             self._worker = None
             raise

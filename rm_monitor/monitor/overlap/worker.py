@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import os
 import select
 import signal
 import subprocess
 import sys
+import time
 import weakref
 from contextlib import suppress
 from multiprocessing import Pipe
@@ -16,6 +19,10 @@ from typing import Any
 from rm_monitor.monitor.overlap.slot import Slot, nameless
 
 __all__ = ["Worker", "WorkerEndedError"]
+
+log = logging.getLogger("rm_monitor")
+
+LINE = 60.0  # seconds of waiting after which a line says so
 
 _LAUNCHERS = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
@@ -64,16 +71,17 @@ class Worker:
         except OSError:
             return
 
-    def hear(self, *, wait: bool) -> tuple[str, Any] | None:
+    def hear(self, *, wait: bool, patience: float = math.inf) -> tuple[str, Any] | None:
         """What it says; None if it says nothing yet.
 
         Args:
-            wait: Until it says something.
+            wait: Until it says something; a line says so each minute.
+            patience: Seconds after which it is ended: it is stuck.
 
         Raises:
             WorkerEndedError: If it will never say anything again.
         """
-        if not self._poll.poll(None if wait else 0):
+        if not self._poll.poll(self._wait(patience) if wait else 0):
             return None
         try:
             what, given = self._pipe.recv()
@@ -86,6 +94,28 @@ class Worker:
             self.end()
             raise WorkerEndedError(f"the second process could not begin: {given}; more is in {self._log}")
         return what, given
+
+    def _wait(self, patience: float) -> int:
+        """Wait until it speaks, 0 for the poll that follows.
+
+        Raises:
+            WorkerEndedError: If it did not; it is gone then.
+        """
+        began = time.monotonic()
+        while not self._poll.poll(1000 * max(0.0, min(LINE, began + patience - time.monotonic()))):
+            waited = time.monotonic() - began
+            if waited >= patience:
+                self._process.kill()  # a stopped process does not hear anything milder
+                self.end()
+                raise WorkerEndedError(
+                    f"the second process gave no sign for {waited:.0f} s and was ended: it was stopped or is "
+                    f"stuck; what it said is in {self._log}"
+                )
+            log.warning(
+                "rm_monitor: training has waited %.0f s for the second process; it is ended after %.0f s",
+                *(waited, patience),
+            )
+        return 0
 
     def end(self) -> None:
         """Stop it, and leave no zombie."""

@@ -1,0 +1,200 @@
+"""Nothing waits without a line and without an end: a second process, other ranks, a lock of a lost host."""
+
+import errno
+import fcntl
+import json
+import os
+import select
+import signal
+import subprocess
+import types
+from multiprocessing import Pipe
+
+import pytest
+
+from rm_monitor.errors import RanksLostError, StoreLockedError
+from rm_monitor.files import lease, lock
+from rm_monitor.files.lock import Lock
+from rm_monitor.monitor.overlap import queue, worker
+from rm_monitor.training import ranks
+
+
+@pytest.fixture
+def stopped(tmp_path):
+    """A second process that was stopped: it says nothing, and ends at nothing but SIGKILL."""
+    process = subprocess.Popen(["sleep", "60"])
+    os.kill(process.pid, signal.SIGSTOP)
+    made = worker.Worker.__new__(worker.Worker)
+    ours, theirs = Pipe()
+    made._pipe, made._process, made._log = ours, process, tmp_path / "log"
+    made._end = lambda: process.wait()
+    made._poll = select.poll()
+    made._poll.register(ours.fileno(), select.POLLIN)
+    yield made, theirs
+    process.kill()
+    process.wait()
+
+
+def test_a_second_process_that_is_stopped_is_said_and_ended(stopped, monkeypatch, caplog):
+    monkeypatch.setattr(worker, "LINE", 0.01)
+    made, _ = stopped
+    with pytest.raises(worker.WorkerEndedError, match=r"gave no sign for .* stopped or is stuck"):
+        made.hear(wait=True, patience=0.05)
+    assert made._process.returncode == -signal.SIGKILL
+    assert "training has waited" in caplog.text
+
+
+def test_one_that_speaks_in_time_is_heard(stopped):
+    made, theirs = stopped
+    theirs.send(("done", 7))
+    assert made.hear(wait=True, patience=5) == ("done", 7)
+    assert made.hear(wait=False) is None
+
+
+@pytest.mark.parametrize(("dearest", "patience"), [(0.0, 3600), (1.0, 120), (100.0, 500)])
+def test_its_patience_is_learnt_from_the_longest_evaluation(dearest, patience):
+    overlap = queue.Overlap.__new__(queue.Overlap)
+    overlap._dearest = dearest
+    assert overlap._patience == patience
+
+
+class Store(dict):
+    """What ranks meet at."""
+
+    def set(self, key, value):
+        self[key] = value
+
+    def check(self, keys):
+        return all(key in self for key in keys)
+
+
+def distributed(store, size=3):
+    return types.SimpleNamespace(
+        distributed_c10d=types.SimpleNamespace(_get_default_store=lambda: store),
+        get_rank=lambda: 0,
+        get_world_size=lambda: size,
+    )
+
+
+def test_ranks_that_never_call_the_monitor_are_named_within_seconds_and_not_waited_for_for_ever(
+    monkeypatch, caplog
+):
+    now = [0.0]
+    monkeypatch.setattr(ranks.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(ranks.time, "sleep", lambda s: now.__setitem__(0, now[0] + 1))
+    store = Store()
+    real = store.check
+    first = next(ranks._meetings) + 1
+    store.check = lambda keys: keys == [f"rm_monitor/{first}/1"] or real(keys)
+    with pytest.raises(RanksLostError, match=r"rank\(s\) 2 of 3 did not call .* if rank == 0"):
+        ranks._all_come(distributed(store))
+    lines = [r.getMessage() for r in caplog.records]
+    assert "waits for rank(s) 2 to call the monitor" in lines[0]
+    assert 14 <= len(lines) <= 16  # the first within seconds, then one a minute
+    assert ranks.SOON <= 10
+
+
+def test_ranks_that_all_come_wait_for_nothing(monkeypatch):
+    monkeypatch.setattr(ranks.time, "sleep", lambda s: pytest.fail("waited"))
+    store = Store()
+    store.check = lambda keys: True
+    ranks._all_come(distributed(store))
+
+
+def test_a_collective_that_takes_long_is_said(monkeypatch, caplog):
+    made = []
+    monkeypatch.setattr(
+        ranks.threading,
+        "Timer",
+        lambda s, f: made.append(f) or types.SimpleNamespace(start=lambda: None, cancel=lambda: None),
+    )
+    with ranks._Waiting("waited %d s"):
+        made[0]()
+        made[1]()
+    assert [r.getMessage()[-12:] for r in caplog.records] == ["waited 60 s", "waited 120 s"] or [
+        r.getMessage() for r in caplog.records
+    ] == ["rm_monitor: waited 60 s", "rm_monitor: waited 120 s"]
+    made[2]()  # it came back meanwhile
+    assert len(caplog.records) == 2
+
+
+# ---------------------------------------------------------------------------- locks
+
+
+@pytest.fixture
+def requeued(tmp_path, monkeypatch):
+    """A folder without flock, which a job on another machine held."""
+
+    def unsupported(*_):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", unsupported)
+    owner = tmp_path / "run.owner"
+    owner.write_text(json.dumps({"host": "node-17", "boot": "x", "pid": 4242, "born": "9"}))
+    return tmp_path, owner
+
+
+def test_a_job_requeued_on_another_machine_takes_over_at_once_what_is_long_silent(requeued, monkeypatch):
+    folder, owner = requeued
+    monkeypatch.setattr(lock.time, "sleep", lambda s: pytest.fail("waited"))
+    os.utime(owner, (0, 0))
+    held = Lock(folder)
+    assert json.loads(owner.read_text())["pid"] == os.getpid()
+    held.release()
+    assert not owner.exists()
+
+
+def test_a_lock_of_a_machine_that_died_just_now_is_listened_for_and_then_taken_over(
+    requeued, monkeypatch, caplog
+):
+    folder, _ = requeued
+    ages = iter([1.0, 8.5, 16.0, 23.5, 31.0])
+    monkeypatch.setattr(lock, "silence", lambda path: next(ages))
+    monkeypatch.setattr(lock.time, "sleep", lambda s: None)
+    Lock(folder).release()
+    assert "process 4242 on node-17 held this folder 1 s ago: it is listened for, 29 s at most" in caplog.text
+
+
+def test_a_heartbeat_of_another_machine_is_respected(requeued, monkeypatch):
+    folder, owner = requeued
+    ages = iter([1.0, 8.5, 0.2])
+    monkeypatch.setattr(lock, "silence", lambda path: next(ages))
+    monkeypatch.setattr(lock.time, "sleep", lambda s: None)
+    with pytest.raises(StoreLockedError, match=r"4242 on node-17"):
+        Lock(folder)
+    assert owner.exists()
+
+
+def test_a_lock_that_is_a_link_is_not_followed(tmp_path):
+    (tmp_path / "elsewhere").write_text("mine")
+    (tmp_path / "run.lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="symbolic links"):
+        Lock(tmp_path)
+
+
+def test_a_forked_child_keeps_no_lock(tmp_path):
+    held = Lock(tmp_path)
+    (reads, writes), (hears, says) = os.pipe(), os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(writes)
+        os.write(says, b"1")
+        os.read(reads, 1)  # it lives until we say
+        os._exit(0)
+    os.read(hears, 1)
+    held.release()
+    probe = os.open(tmp_path / "run.lock", os.O_RDWR)
+    fcntl.flock(probe, fcntl.LOCK_EX | fcntl.LOCK_NB)  # its copy of the descriptor is closed
+    for end in (writes, reads, hears, says):
+        os.close(end)
+    os.waitpid(child, 0)
+    os.close(probe)
+
+
+def test_a_lease_is_released_by_its_holder_alone(tmp_path):
+    path = tmp_path / "step-1"
+    mine = lease.claim(path)
+    path.rename(tmp_path / "away")
+    path.write_text("somebody else took it over")
+    mine.release()
+    assert path.read_text() == "somebody else took it over"
