@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from rm_monitor.files.atomic import sync
 from rm_monitor.files.strict_json import dumps, loads
 
 __all__ = ["append", "line", "parse", "read"]
@@ -110,6 +111,8 @@ def append(path: Path, record: Mapping[str, Any]) -> None:
             if os.write(file, data) != len(data):
                 raise OSError(f"only part of a line was written to {path}: is the disk full?")
             os.fdatasync(file)
+            if not before:  # a new file: its name is its folder's
+                sync(path.parent)
         except OSError:
             os.ftruncate(file, before)
             raise

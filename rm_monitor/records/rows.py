@@ -39,7 +39,10 @@ def write_rows(folder: Path, name: str, table: Table) -> dict[str, Any]:
             extra = {"characters": len(completion.text)} if len(completion.text) > LONGEST_TEXT else {}
             lines.append(line({**kept, **extra, "values": values}))
     text = "".join(lines)
-    (folder / "rows").mkdir(parents=True, exist_ok=True)
+    rows = folder / "rows"
+    if not rows.is_dir():
+        rows.mkdir(parents=True, exist_ok=True)
+        files.sync(folder)  # else the power may take it, with what is in it
     files.replace(folder / name, text)
     return {"file": name, "n": len(lines), "k": len(table.completions[0]), "crc": zlib.crc32(text.encode())}
 
