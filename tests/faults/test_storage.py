@@ -211,6 +211,9 @@ def test_a_second_run_in_a_folder_is_refused_until_the_first_is_killed(tmp_path,
 
 def test_an_owner_file_of_another_machine_is_respected_and_named(tmp_path, monkeypatch):
     monkeypatch.setattr(lock, "fcntl", None)
+    silences = iter([4.0, 1.0])
+    monkeypatch.setattr(lock, "silence", lambda path: next(silences))  # it gives heartbeats
+    monkeypatch.setattr(lock.time, "sleep", lambda seconds: None)
     (tmp_path / "run.owner").write_text(json.dumps({"host": "elsewhere", "pid": 1, "boot": "x", "born": "1"}))
     with pytest.raises(StoreLockedError, match=r"process 1 on elsewhere.*delete .*run\.owner"):
         History(tmp_path)
