@@ -440,4 +440,4 @@ def test_a_best_json_that_names_a_place_outside_is_no_best(tmp_path):
 def test_a_locks_owner_that_ends_while_it_is_asked_for_is_gone(told, monkeypatch):
     real = lock._text
     monkeypatch.setattr(lock, "_text", lambda path: told if path.endswith("/stat") else real(path))
-    assert not lock._lives({**lock._me(), "born": "12345"})
+    assert not lock._lives({**lock._me(), "born": "12345"}, Path("run.owner"))
