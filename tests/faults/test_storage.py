@@ -437,7 +437,7 @@ def test_a_best_json_that_names_a_place_outside_is_no_best(tmp_path):
 
 
 @pytest.mark.parametrize("told", ["", "7 (a)", "7 (a b) c) S 1 2"])
-def test_a_locks_owner_that_ends_while_it_is_asked_for_is_gone(told, monkeypatch):
+def test_a_locks_owner_that_ends_while_it_is_asked_for_is_gone(told, tmp_path, monkeypatch):
     real = lock._text
     monkeypatch.setattr(lock, "_text", lambda path: told if path.endswith("/stat") else real(path))
-    assert not lock._lives({**lock._me(), "born": "12345"}, Path("run.owner"))
+    assert not lock._lives({**lock._me(), "born": "12345"}, tmp_path)
