@@ -12,10 +12,19 @@ from rm_monitor import messages
 from rm_monitor.report.assets import style_of
 from rm_monitor.report.view import RunView
 from rm_monitor.text.escape import for_html, prose
+from rm_monitor.types import Verdict
 
 __all__ = ["Listed", "listing"]
 
-_STYLE = "td,th{text-align:left;padding:6px 10px 6px 0;vertical-align:top}td.st{border:0;background:none;padding-left:0}"
+_STYLE = """
+td,th{text-align:left;padding:6px 14px 6px 0;vertical-align:top;white-space:normal;overflow-wrap:anywhere}
+tbody td{background:none}
+td .st{font-weight:600}
+a{color:var(--r0)}
+thead th{white-space:nowrap}
+tbody th{min-width:13em}
+@media (max-width:700px){thead{display:none}tr,td,tbody th{display:block;border:0;padding:2px 0}tr{padding:10px 0;border-bottom:1px solid var(--line)}td:nth-child(4)::before{content:"Best: "}td:nth-child(5)::before{content:"Latest: "}}
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +61,7 @@ def listing(rows: Sequence[Listed], *, where: str, refresh: int = 0) -> str:
     again = f'<meta http-equiv="refresh" content="{refresh}">' if refresh else ""
     body = "".join(_row(row) for row in rows)
     table = (
-        '<form action="/runs" method="get"><table><thead><tr><th scope="col">Together</th><th scope="col">Run</th>'
+        '<form action="/runs" method="get"><table><thead><tr><th scope="col">Pick</th><th scope="col">Run</th>'
         '<th scope="col">Verdict</th><th scope="col">Best</th><th scope="col">Latest</th>'
         f'<th scope="col">Written</th></tr></thead><tbody>{body}</tbody></table>'
         '<p><button type="submit">Show the chosen on one page</button></p></form>'
@@ -82,9 +91,15 @@ def _row(row: Listed) -> str:
     state = for_html(view.verdict.state)
     return (
         f'<tr><td>{box}</td><th scope="row">{link}</th>'
-        f'<td class="{state}"><span class="st">{state}</span>: {prose(messages.headline(view.verdict))}</td>'
+        f'<td class="{state}"><span class="st">{state}</span>: {prose(_claim(view.verdict))}</td>'
         f"<td>{for_html(shown)}</td><td>{for_html(latest)}</td><td>{for_html(row.written)}</td></tr>"
     )
+
+
+def _claim(verdict: Verdict) -> str:
+    """What stands behind the word for its state."""
+    said = messages.headline(verdict)
+    return said.removeprefix(f"{verdict.state.capitalize()}. ")
 
 
 def _value(view: RunView, step: int) -> str:
