@@ -7,7 +7,7 @@ export HF_HUB_OFFLINE := 1
 export WANDB_MODE := offline
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test lint faults hosts floors pictures clean
+.PHONY: demo test lint faults hosts floors pictures docs clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -26,6 +26,10 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+docs: $(VENV)/.installed       # the site, in site/: opens from disk, searches offline; strict
+	$(BIN)/python -m pip install -q -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build -q -d site
+
 pictures: demo                  # those of the README and of docs/; needs Chromium
 	$(BIN)/rm-monitor report demo
 	$(BIN)/python -m tests.report.picture demo/_rm_monitor/report.html docs/images/page.png --height 765
@@ -43,4 +47,4 @@ floors: $(VENV)/.installed     # the oldest allowed version of every dependency
 	$(BIN)/python integrations/hosts.py --floors
 
 clean:
-	rm -rf $(VENV) .hosts demo build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .hosts demo site build dist .mypy_cache .ruff_cache .pytest_cache
