@@ -26,9 +26,9 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-docs: $(VENV)/.installed       # the site, in site/: opens from disk, searches offline; strict
+docs: $(VENV)/.installed       # the site, in site/, strict; python -m http.server -d site shows it
 	$(BIN)/python -m pip install -q -e '.[docs]'
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build -q -d site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build -d site
 
 pictures: demo                  # those of the README and of docs/; needs Chromium
 	$(BIN)/rm-monitor report demo

@@ -4,10 +4,20 @@ import posixpath
 import re
 from pathlib import Path
 
+import griffe
 from mkdocs.structure.files import File
 
 ROOT = Path(__file__).parents[1]
 LINK = re.compile(r"\[([^\]]*)\]\((?!https?:|#)([^)#\s]+)(#[^)\s]*)?\)")
+
+
+class Examples(griffe.Extension):
+    """Griffe knows the section under its plural."""
+
+    def on_object(self, *, obj, **kwargs):
+        """Called with each object that was read."""
+        if obj.docstring is not None:
+            obj.docstring.value = obj.docstring.value.replace("Example:\n", "Examples:\n")
 
 
 def on_files(files, config):
