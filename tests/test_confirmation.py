@@ -113,10 +113,10 @@ def test_saved_checkpoints_answer_again(tmp_path, tiny_policy, tiny_policy_dir, 
             output_dir=tmp_path / "again",
             **settings,
         )
-        return per_prompt(judge.measure(model, tiny_tokenizer, step=point.step).table)
+        return per_prompt(judge.begin().measure(model, tiny_tokenizer, step=point.step).table)
 
     curve = [p for p in first.curve if p.checkpoint]
-    found = confirm_best(curve, held_out, answer, metric=first.metric, keep=(2, 1))
+    found = confirm_best(curve, held_out, answer, metric=first.run.metric, keep=(2, 1))
     assert found.best.checkpoint in loaded
     assert found.best.value.n == 12
     first.close()

@@ -71,7 +71,7 @@ def test_the_blocks_on_generation_servers_run(here):
     (code,), (settings,) = (blocks("generation-servers.md", kind) for kind in ("python", "yaml"))
     names = {}
     run(code, names)
-    assert names["monitor"].generator is names["server"]
+    assert names["monitor"].settings.generator is names["server"]
     given = yaml.safe_load(settings)["generator"]
     config = MonitorConfig.from_mapping({"reward_model": "r", "prompts": "p", "generator": given})
     assert type(load_generator(config.generator).weights).__name__ == "LoraHotLoad"

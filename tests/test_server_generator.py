@@ -341,7 +341,9 @@ def test_a_monitor_draws_the_same_curve_with_a_server(server, tiny_policy, tiny_
 
 def test_a_server_that_is_down_is_a_gap_in_the_curve(server, tiny_policy, tiny_tokenizer, tmp_path):
     limits = Limits(connect=0.2, read=0.1, total=0.3, attempts=1)
-    monitor = monitor_of(tmp_path, ServerGenerator(server.url, weights="synced", limits=limits))
+    monitor = monitor_of(
+        tmp_path, ServerGenerator(server.url, weights="synced", limits=limits), on_error="start-anyway"
+    )
     server.fault = status(500)
     point = monitor.evaluate(tiny_policy, tiny_tokenizer, step=1)
     assert (point.status, dict(point.metrics)) == ("failed", {})

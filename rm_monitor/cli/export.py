@@ -46,7 +46,7 @@ def export(
         if output is None:
             raise ValueError("--parquet is not text: say where it goes with --output FILE")
         pq.write_table(run.to_arrow(kind), output)
-        typer.echo(str(output))
+        echo(str(output))
         return
     if vega:
         from rm_monitor.files.strict_json import dumps  # noqa: PLC0415
@@ -61,7 +61,7 @@ def export(
         typer.echo(text, nl=False)  # a program gets every byte
     else:
         replace(output, text)
-        typer.echo(str(output))
+        echo(str(output))
 
 
 def _csv(columns: dict[str, list[object]]) -> str:

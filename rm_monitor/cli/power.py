@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import Annotated
 
@@ -30,6 +29,7 @@ def power(
 
     Exit 0: fine. 2: wrong use.
     """
+    from rm_monitor.files.strict_json import dumps  # noqa: PLC0415  each command pays for itself only
     from rm_monitor.messages.planning import POOL_PER_POINT, planned  # noqa: PLC0415
     from rm_monitor.stats import plan, worth_more_prompts  # noqa: PLC0415
 
@@ -38,7 +38,7 @@ def power(
     enough = worth_more_prompts(evaluations, spread=spread, jitter=size)
     if as_json:
         visible = found.visible / POOL_PER_POINT
-        echo(json.dumps({**asdict(found), "visible_win_rate": visible, "enough_prompts": enough}))
+        echo(dumps({**asdict(found), "visible_win_rate": visible, "enough_prompts": enough}))
         return
     echo(planned(found, enough=enough))
     if seconds is not None:

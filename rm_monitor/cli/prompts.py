@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -37,6 +36,7 @@ def prompts(
     import numpy as np  # noqa: PLC0415  each command pays for itself only
 
     from rm_monitor import stats  # noqa: PLC0415
+    from rm_monitor.files.strict_json import dumps  # noqa: PLC0415
     from rm_monitor.prompts import sample_prompts, write_prompts  # noqa: PLC0415
 
     sample = sample_prompts(
@@ -55,7 +55,7 @@ def prompts(
     if as_json:
         facts = {name: getattr(sample, name) for name in ("rows", "refused", "repeated", "near", "trained")}
         echo(
-            json.dumps(
+            dumps(
                 {
                     "output": str(output),
                     "prompts": drawn,

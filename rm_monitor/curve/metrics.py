@@ -88,6 +88,8 @@ FACTS = {
         Metric(name="n", label="prompts with a number"),
         Metric(name="degraded", label="whether the run is degraded", shown=True),
         Metric(name="warned", label="whether there is a warning"),
+        Metric(name="dip", label="whether it is lower within the ups and downs of the run"),
+        Metric(name="jitter", label="ups and downs from checkpoint to checkpoint"),
         Metric(name="divergence", label="whether judges diverge", shown=True),
         Metric(name="diverges_from_reward", label="whether the training reward rises alone", shown=True),
         Metric(name="best_step", label="best step", shown=True),

@@ -45,8 +45,8 @@ class MonitorConfig(BaseModel):
         ValueError: If a setting is unknown, missing, or breaks its rule.
 
     Example:
-        >>> MonitorConfig.of({"reward_model": "rm/", "prompts": "p.jsonl", "every": 50}).every
-        50
+        >>> MonitorConfig.of({"reward_model": "rm/", "prompts": "p.jsonl", "keep_best": 3}).keep_best
+        3
     """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True, strict=True)

@@ -22,6 +22,7 @@ from rm_monitor.types import Completion, Describes, PreferenceScorer, Prompt, Sc
 
 __all__ = ["Checked", "check_settings"]
 
+_SAFE = {"use_safetensors": True, "trust_remote_code": False}  # nothing that is read can run code
 TRIED = 2  # rows that are rendered, answered and scored
 
 
@@ -99,8 +100,8 @@ def _answered(
     from rm_monitor.prompts.rendering import prompt_ids  # noqa: PLC0415
 
     given = monitor.settings
-    model = AutoModelForCausalLM.from_pretrained(policy, use_safetensors=True).eval()
-    tokenizer = AutoTokenizer.from_pretrained(policy)
+    model = AutoModelForCausalLM.from_pretrained(policy, **_SAFE).eval()
+    tokenizer = AutoTokenizer.from_pretrained(policy, trust_remote_code=False)
     monitor._parts.check(model, tokenizer)
     as_asked = given.prompt_format.ask(list(given.prompts))
     lengths = [len(prompt_ids(p, given.prompt_format.tokenizer(tokenizer))) for p in as_asked]

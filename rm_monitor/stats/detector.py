@@ -209,9 +209,11 @@ class Detector:
         for i, (level, budget, used) in enumerate(zip(self.levels, self._budgets, spent, strict=True)):
             part = DIRECT if self._fresh is not None and i == 0 else 1.0
             bar = budget.bar(healthy, part * used)
-            at, sizes, p = min(
-                ((k, s, bar.p(float(z[k]), s.weight)) for k, s in tops), key=lambda found: found[2]
-            )
+            tails = [(bar.p(float(z[k]), s.weight), k, s) for k, s in tops]
+            p = min(tail for tail, _, _ in tails)
+            # Of several that alarm, the one that stands out most: which tail is thinner is chance among them.
+            told = [found for found in tails if found[0] <= level] or tails
+            _, at, sizes = max(told, key=lambda found: z[found[1]])
             large = bool(seen.drop[at] >= self.min_drop)
             critical = bar.critical(sizes.weight)
             looks.append(

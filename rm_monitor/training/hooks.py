@@ -23,7 +23,9 @@ def foreign_hooks(model: Any) -> Iterator[tuple[str, str]]:
     Example:
         >>> import torch
         >>> layer = torch.nn.Linear(1, 1)
-        >>> handle = layer.register_forward_hook(lambda module, given, made: None)
+        >>> def watch(module, given, made): ...
+        >>> watch.__module__ = "my_script"
+        >>> handle = layer.register_forward_hook(watch)
         >>> [module for module, _ in foreign_hooks(layer)]
         ['the model']
     """

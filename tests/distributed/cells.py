@@ -87,6 +87,7 @@ def monitor_for(fault, out, generator=None):
         sampling=Sampling(max_new_tokens=6),
         output_dir=out,
         report_to=[],
+        on_error="start-anyway",
     )
 
 
@@ -241,7 +242,7 @@ def answers(batch_size, policy, out, memory=""):
     wrapped = torch.nn.parallel.DistributedDataParallel(model) if world() > 1 else model
     generator = HFGenerator(batch_size=int(batch_size))
     monitor = monitor_for("fine", out, generator)
-    measured = monitor.measure(wrapped, AutoTokenizer.from_pretrained(policy), step=0)
+    measured = monitor.begin().measure(wrapped, AutoTokenizer.from_pretrained(policy), step=0)
     if measured.error is not None:
         raise measured.error
     monitor.close()
@@ -397,14 +398,15 @@ def savings(policy, out):
     model = AutoModelForCausalLM.from_pretrained(policy)
     slow = Slow(batch_size=4)
     monitor = monitor_for("fine", out, slow)
-    monitor.run._planner.budget = Budget(0.4, clock=lambda: slow.now if rank_here() == 0 else 0.0)
+    run = monitor.begin()
+    run._planner.budget = Budget(0.4, clock=lambda: slow.now if rank_here() == 0 else 0.0)
     for step in range(13):
         monitor.step(step, model, tokenizer)
         with torch.no_grad():
             next(model.parameters()).add_(1e-3)
         slow.now += 3
     trained = slow.calls
-    monitor.evaluate(model, tokenizer, step=13, whatever_it_costs=True)
+    run.evaluate(model, tokenizer, step=13, whatever_it_costs=True)
     monitor.evaluate(model, tokenizer, step=14)
     return {
         "judged": [p.step for p in monitor.curve if p.status == "ok"],

@@ -192,7 +192,6 @@ def update_of(text: str, folder: Path) -> Update:
         references=ReferenceSet(name="r", completions=(rows[0][0],), source=text[:200]),
         reference_rewards=np.array([1.0]),
         output_dir=str(folder),
-        report=f"out/{text[:100]}.html",
         run={
             "prompts": text[:100],
             "references": text[:100],

@@ -30,7 +30,7 @@ def check(overlap: Any, others: Mapping[str, Any]) -> None:
         >>> check("cuda:1", {"generator": "http://127.0.0.1:8000"})
         Traceback (most recent call last):
         ...
-        ValueError: `overlap` copies the weights of this process's model ... leave one of them out
+        ValueError: `overlap` copies the weights of ... `generator` answers elsewhere: leave one of them out
     """
     if not hasattr(select, "poll"):
         raise ValueError("`overlap` needs a POSIX system (Linux, macOS): leave it out here")
