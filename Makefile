@@ -7,7 +7,7 @@ export HF_HUB_OFFLINE := 1
 export WANDB_MODE := offline
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test lint faults hosts floors pictures docs clean
+.PHONY: demo test lint faults mutants hosts floors pictures docs clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -39,6 +39,9 @@ faults: $(VENV)/.installed
 	RM_MONITOR_LIVES=5000 $(BIN)/python -m pytest -q -o timeout=0 tests/test_life.py
 	$(BIN)/python -m tests.faults
 	$(BIN)/python -m tests.http_faults
+
+mutants: $(VENV)/.installed    # one line of ours broken at a time: a test must notice
+	$(BIN)/python -m tests.mutants
 
 hosts: $(VENV)/.installed      # real hosts, each in an environment of its own: minutes, gigabytes
 	$(BIN)/python integrations/hosts.py $(HOSTS)

@@ -12,7 +12,7 @@ from typing import Any
 
 from rm_monitor.checkpoints.disk import problem
 
-__all__ = ["initial_checkpoint"]
+__all__ = ["holds", "initial_checkpoint"]
 
 SAMPLE = 64  # numbers compared of each tensor
 
@@ -61,6 +61,49 @@ def _weights(model: Any) -> dict[str, Any]:
     return found
 
 
+def holds(folder: Path, model: Any) -> bool | None:
+    """Whether a saved folder holds a model's weights as they stand, by a sample of every tensor of one name.
+
+    Args:
+        folder: A whole checkpoint.
+        model: As it comes to a callback.
+
+    Returns:
+        None where it cannot be told: weights that are spread over processes, or none under a known name.
+    """
+    from safetensors import safe_open  # noqa: PLC0415  comes with transformers
+
+    from rm_monitor.training.module_state import is_spread  # noqa: PLC0415  needs torch
+
+    if model is None or is_spread(model):
+        return None
+    mine = {_plain_name(name): p for name, p in model.named_parameters()}
+    adapter = folder / "adapter_model.safetensors"
+    compared = 0
+    for path in [adapter] if adapter.is_file() else _files(folder):
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118  no mapping
+                parameter, stored = mine.get(_plain_name(name)), file.get_slice(name)
+                if parameter is None or list(parameter.shape) != stored.get_shape() or not parameter.ndim:
+                    continue  # written in another layout
+                if not _is_sample_of(parameter.detach(), stored):
+                    return False
+                compared += 1
+    return True if compared else None
+
+
+def _plain_name(name: str) -> str:
+    """A tensor's name without the adapter's, which PEFT leaves out when it writes."""
+    return name.replace(".default.", ".")
+
+
+def _is_sample_of(mine: Any, stored: Any) -> bool:
+    row = stored[0] if mine.ndim > 1 else stored[:]
+    kept = row.flatten()[:SAMPLE]
+    now = (mine[0] if mine.ndim > 1 else mine).flatten()[:SAMPLE].cpu()
+    return bool((now.to(kept.dtype) == kept).all())
+
+
 def _holds(folder: Path, weights: dict[str, Any]) -> bool:
     """Whether a sample of every tensor on disk is in the model."""
     from safetensors import safe_open  # noqa: PLC0415  comes with transformers
@@ -74,10 +117,7 @@ def _holds(folder: Path, weights: dict[str, Any]) -> bool:
                 mine, stored = weights[name].detach(), file.get_slice(name)
                 if list(mine.shape) != stored.get_shape():
                     return False
-                row = stored[0] if mine.ndim > 1 else stored[:]
-                kept = row.flatten()[:SAMPLE]
-                now = (mine[0] if mine.ndim > 1 else mine).flatten()[:SAMPLE].cpu()
-                if not bool((now.to(kept.dtype) == kept).all()):
+                if not _is_sample_of(mine, stored):
                     return False
                 compared += 1
     return compared == len(weights)

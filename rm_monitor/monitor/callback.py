@@ -25,6 +25,7 @@ from rm_monitor.monitor.examine import examine
 from rm_monitor.monitor.host import Host, host_of
 from rm_monitor.monitor.monitor import RewardMonitor
 from rm_monitor.monitor.pushing import add_to_card, after_the_card
+from rm_monitor.monitor.saving import unfit
 from rm_monitor.monitor.steering import SelectBest, Steering, asked_for
 from rm_monitor.types.checks import one_of
 
@@ -184,10 +185,10 @@ class RewardMonitorCallback(CallbackActs):
                 step,
             )
             self._judge(args, state, control, kwargs)
-        if not folder.is_dir() and run.is_first:
-            log.warning("rm_monitor: the checkpoint of step %d is not in %s: it cannot be kept", step, folder)
-        else:
-            self.monitor.saved(step, folder)
+        why = unfit(folder, kwargs.get("model") if self._judged == step else None) if run.is_first else ""
+        if why:
+            log.warning("rm_monitor: the checkpoint of step %d cannot be kept: %s", step, why)
+        self.monitor.saved(step, None if why else folder)  # every rank waits for what rank 0 says
         self._steering.mark(state, self.monitor.best, self._output_dir)
 
     @guarded

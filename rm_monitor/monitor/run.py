@@ -162,11 +162,11 @@ class Run(Life):
         """Record what the second process has found; the points that came since the last call."""
         return () if self._background is None else self._background.collect(self.record, wait=wait)
 
-    def saved(self, step: int, checkpoint: str | Path) -> None:
-        """Tell where the checkpoint of a step lies; every rank calls it, what rank 0 finds is broadcast."""
+    def saved(self, step: int, checkpoint: str | Path | None) -> None:
+        """Tell where the checkpoint of a step lies, None: nowhere. Every rank calls it: rank 0 broadcasts."""
         if self.state != "open" or self._lost:
             return
-        if self._shared.recorder is not None:
+        if self._shared.recorder is not None and checkpoint is not None:
             self._shared.recorder.saved(step, Path(checkpoint))
         try:
             self._shared.share_best()

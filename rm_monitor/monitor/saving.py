@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rm_monitor.checkpoints.initial import initial_checkpoint
+from rm_monitor.checkpoints.disk import problem
+from rm_monitor.checkpoints.initial import holds, initial_checkpoint
 from rm_monitor.messages.failures import FailureLog
 from rm_monitor.training.ranks import Ranks
 
-__all__ = ["SavesCheckpoint", "initial_weights", "save_best"]
+__all__ = ["SavesCheckpoint", "initial_weights", "save_best", "unfit"]
+
+log = logging.getLogger("rm_monitor")
 
 SavesCheckpoint = Callable[[Path], Any]
 
@@ -47,6 +51,18 @@ def save_best(
     saved(step, target)
     if ranks.is_first:  # linked by now; a link costs nothing, a second copy would
         shutil.rmtree(target.parent, ignore_errors=True)
+
+
+def unfit(folder: Path, model: Any) -> str:
+    """Why what the Trainer has just saved is not what was judged; empty: it is, or that cannot be told."""
+    try:
+        if not folder.is_dir():
+            return f"it is not in {folder}"
+        if problem(folder) is None and holds(folder, model) is False:
+            return f"{folder} holds other weights than were judged: something wrote over it"
+    except Exception as why:  # a disk that is away, a file of a kind we do not read: nothing is known
+        log.warning("rm_monitor: whether %s holds what was judged cannot be told: %s", folder, why)
+    return ""
 
 
 def initial_weights(model: Any, failures: FailureLog) -> Path | None:
