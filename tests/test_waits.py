@@ -121,12 +121,12 @@ def test_a_collective_that_takes_long_is_said(monkeypatch, caplog):
 # ---------------------------------------------------------------------------- locks
 
 
-@pytest.fixture
-def requeued(tmp_path, monkeypatch):
+@pytest.fixture(params=[errno.ENOSYS, errno.EACCES])
+def requeued(tmp_path, monkeypatch, request):
     """A folder without flock, which a job on another machine held."""
 
     def unsupported(*_):
-        raise OSError(errno.ENOSYS, "Function not implemented")
+        raise OSError(request.param, os.strerror(request.param))
 
     monkeypatch.setattr(fcntl, "flock", unsupported)
     owner = tmp_path / "run.owner"

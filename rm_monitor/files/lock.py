@@ -29,7 +29,7 @@ __all__ = ["Lock"]
 
 log = logging.getLogger("rm_monitor")
 
-_TAKEN = {errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES}
+_TAKEN = {errno.EAGAIN, errno.EWOULDBLOCK}  # EACCES is an expired ticket: `flock` does not say taken by it
 _held: dict[Path, Lock] = {}  # of this process
 
 
