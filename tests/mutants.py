@@ -482,8 +482,8 @@ MUTANTS = (
 
 # Name -> why no test needs the line.
 EXPLAINED = {
-    "pin: not synced": "what a loss of power takes out of a kept folder makes it no whole one: it is said to be "
-    "gone, and the Trainer's own folder is no more durable",
+    "pin: not synced": "what a loss of power takes out of a kept folder is noticed, and that best is said to "
+    "be gone; the Trainer's own folder is no more durable",
 }
 
 
