@@ -10,6 +10,7 @@ import os
 import sys
 import traceback
 
+from rm_monitor.cli.average import average
 from rm_monitor.cli.base import app, echo
 from rm_monitor.cli.best import best
 from rm_monitor.cli.cache import cache
@@ -31,6 +32,7 @@ from rm_monitor.cli.watch import watch
 __all__ = ["COMMANDS", "app", "main"]
 
 COMMANDS = (
+    average,
     best,
     cache,
     check,

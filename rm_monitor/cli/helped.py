@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 __all__ = ["EXAMPLES", "Helped"]
 
 EXAMPLES = {
+    "average": "rm-monitor average out --steps 400 600 800 --config monitor.yaml",
     "best": "rm-monitor best out --export best-model",
     "cache": "rm-monitor cache stats",
     "cache stats": "rm-monitor cache stats",
@@ -35,7 +36,7 @@ EXAMPLES = {
 _FOLDERS = {"folder", "folders", "runs", "export", "output_dir"}
 _FILES = {"config", "output", "completions", "card", "pairs", "file", "to", "source", "without", "held_out"}
 _NUMBERS = {"n", "seed", "index", "max_length", "jobs", "confirm", "until", "pid", "older_than", "port"}
-_NUMBERS |= {"prompts", "evaluations", "spread", "jitter", "seconds"}
+_NUMBERS |= {"prompts", "evaluations", "spread", "jitter", "seconds", "last", "steps", "more"}
 _OWN = {"sides": "STEP STEP", "rows": "N|all", "push": "USER/MODEL", "run": "DIR", "command": "SCRIPT"}
 _OWN |= {
     "layout": "TRAINER",

@@ -4,6 +4,7 @@ Numbers: ``65.2%`` without a space; differences in *points* with a real minus; i
 67.7``; n always. Present tense, no p, no "significant".
 """
 
+from rm_monitor.messages.averaging import averaged
 from rm_monitor.messages.console import alarm, line, news, opening, summary
 from rm_monitor.messages.numbers import against_references, interval, is_share, label, number, points
 from rm_monitor.messages.signals import is_grave, is_loud, note, notice
@@ -13,6 +14,7 @@ from rm_monitor.messages.verdict import confirmed, headline, reason, ties, todo,
 __all__ = [
     "against_references",
     "alarm",
+    "averaged",
     "confirmed",
     "headline",
     "interval",
