@@ -142,3 +142,45 @@ def test_a_text_metric_is_whatever_the_list_of_text_metrics_holds():
     assert list(found) == [metric.name for metric, _ in text_metrics.TEXT_METRICS]
     assert all(x.shape == (2, 1) for x in found.values())
     assert math.isnan(found["length"][0, 0])
+
+
+def against(references, *, texts, samples=1):
+    """A point of these answers, by a judge of rewards that depend on the text alone."""
+    rows = [[Completion(prompt_id=p.id, text=t)] * samples for p, t in zip(PROMPTS, texts, strict=True)]
+    values = Panel({"main": SaysLength()}, PROMPTS).values(rows, [references])
+    table = Table(prompt_ids=tuple(p.id for p in PROMPTS), completions=tuple(map(tuple, rows)), values=values)
+    return tables.point(0, table, prompts=PROMPTS, metric="win_prob", references=references)
+
+
+class SaysLength:
+    scale, fingerprint = "logit", "length"
+
+    def score(self, prompts, completions):
+        return [float(len(c.text)) for c in completions]
+
+
+@given(st.lists(st.text(max_size=9), min_size=30, max_size=30), st.integers(1, 3), st.integers(0, 29))
+def test_answers_against_themselves_are_even_by_definition_and_have_no_interval(texts, samples, other):
+    references = ReferenceSet(
+        name="initial",
+        completions=tuple(Completion(prompt_id=p.id, text=t) for p, t in zip(PROMPTS, texts, strict=True)),
+    )
+    same = against(references, texts=texts, samples=samples)
+    for name in ("win_prob", "win_rate", "win_prob@t"):
+        e = same.metrics[name]
+        assert e.value == 0.5
+        assert math.isnan(e.low)
+        assert math.isnan(e.high)
+        assert messages.interval(e, name) == "by definition, n 30"
+    assert math.isfinite(same.metrics["reward"].low)
+    texts[other] += "!"  # one answer is another: that is measured
+    assert math.isfinite(against(references, texts=texts, samples=samples).metrics["win_prob"].low)
+
+
+def test_ties_of_a_judge_that_sees_no_difference_are_measured():
+    references = ReferenceSet(
+        name="chosen", completions=tuple(Completion(prompt_id=p.id, text="yes") for p in PROMPTS)
+    )
+    point = against(references, texts=["nay"] * 30)
+    assert point.metrics["tie_rate"].value == 1.0
+    assert math.isfinite(point.metrics["win_rate"].low)

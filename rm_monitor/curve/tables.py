@@ -7,13 +7,14 @@ function on a difference.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rm_monitor.curve.metrics import METRICS, interval
+from rm_monitor.curve.metrics import METRICS, find, interval
 from rm_monitor.text.escape import of_error
 from rm_monitor.types import (
     BoolArray,
@@ -21,11 +22,12 @@ from rm_monitor.types import (
     EvalPoint,
     FloatArray,
     Prompt,
+    ReferenceSet,
     Status,
     Table,
 )
 
-__all__ = ["clusters", "per_prompt", "point", "status_of", "summarise"]
+__all__ = ["are_references", "clusters", "per_prompt", "point", "status_of", "summarise"]
 
 MIN_COVERAGE = 0.95  # under this share of scored prompts a point is `partial`: shown, never best
 
@@ -85,6 +87,21 @@ def status_of(headline: FloatArray | None, expected: BoolArray | None = None) ->
     return "ok", ""
 
 
+def are_references(table: Table, references: ReferenceSet) -> bool:
+    """Whether every answer is the reference it is compared with, as at step 0 without other references."""
+    return all(
+        answer.text == reference.text
+        for row, reference in zip(table.completions, references.completions, strict=True)
+        for answer in row
+    )
+
+
+def _by_definition(name: str, e: Estimate) -> Estimate:
+    """Answers against themselves: nothing was estimated, so nothing is uncertain."""
+    is_even = find(name).even_at_half and abs(e.value - 0.5) < 1e-9
+    return Estimate(0.5, math.nan, math.nan, e.n) if is_even else e
+
+
 def point(
     step: int,
     table: Table | None,
@@ -98,6 +115,7 @@ def point(
     attempt: int = 0,
     measured: Mapping[str, float] | None = None,
     weights: str = "",
+    references: ReferenceSet | None = None,
 ) -> EvalPoint:
     """A measurement as a point on the curve; without a table, or with too few values, as a gap.
 
@@ -113,6 +131,8 @@ def point(
         attempt: Number of the process.
         measured: Seconds, tokens and the like.
         weights: Name of the weights that answered; empty: unknown.
+        references: What the answers were compared with. A point whose answers they are is at a half by
+            definition, whatever the judge: its win probability and win rate have no interval (nan).
     """
     base = EvalPoint(
         step=step, segment=segment, measured=dict(measured or {}), attempt=attempt, weights=weights
@@ -125,9 +145,12 @@ def point(
     status, reason = status_of(values.get(metric), None if expected is None else ~np.isnan(expected))
     if status == "failed":
         return replace(base, status=status, reason=reason)
+    metrics = summarise(values, prompts)
+    if references is not None and are_references(table, references):
+        metrics = {name: _by_definition(name, e) for name, e in metrics.items()}
     return replace(
         base,
-        metrics=summarise(values, prompts),
+        metrics=metrics,
         values=values,
         prompt_ids=table.prompt_ids,
         status=status,

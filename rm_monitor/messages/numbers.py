@@ -63,10 +63,16 @@ def interval(e: Estimate, metric: str = "win_prob", *, n: bool = True) -> str:
     Example:
         >>> interval(Estimate(0.65, 0.616, 0.687, 256))
         '61.6 to 68.7, n 256'
+        >>> interval(Estimate(0.5, math.nan, math.nan, 256))  # its answers are the references
+        'by definition, n 256'
     """
     low, high = (100 * e.low, 100 * e.high) if is_share(metric) else (e.low, e.high)
     digits = 1 if is_share(metric) else 2
-    text = _minus(f"{low:.{digits}f} to {high:.{digits}f}") if math.isfinite(low) else "interval unknown"
+    if math.isfinite(low):
+        text = _minus(f"{low:.{digits}f} to {high:.{digits}f}")
+    else:  # an estimate against references always has an interval
+        defined = e.value == 0.5 and e.n > 0 and against_references(metric)
+        text = "by definition" if defined else "interval unknown"
     return f"{text}, n {e.n}" if n else text
 
 

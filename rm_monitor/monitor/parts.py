@@ -194,10 +194,12 @@ class Parts:
 
     def point_of(self, measured: Measured, *, step: int) -> EvalPoint:
         """A measurement as a point that is on no curve."""
+        references = self.evaluator.references
         return tables.point(
             step,
             measured.table,
             prompts=self.settings.prompts,
+            references=references[0] if references else None,
             metric=self.metric,
             expected=self.evaluator.reference_rewards() if measured.table is not None else None,
             error=measured.error,

@@ -257,10 +257,12 @@ class Recorder:
             self._failures("manifest", "what the run measures with could not be written", problem)
 
     def _point(self, step: int, measured: Measured) -> EvalPoint:
+        conditions = self._conditions()
         return tables.point(
             step,
             measured.table,
-            prompts=self._conditions().prompts,
+            prompts=conditions.prompts,
+            references=conditions.references[0] if conditions.references else None,
             metric=self.rules.metric,
             expected=self._reference_rewards() if measured.table is not None else None,
             error=measured.error,

@@ -6,6 +6,7 @@ prompt or an answer is in it.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from rm_monitor import files, messages
 from rm_monitor.report.markdown import markdown
 from rm_monitor.report.standalone import standalone
 from rm_monitor.report.view import RunView
+from rm_monitor.types import Estimate
 
 __all__ = ["PICTURE", "write_card"]
 
@@ -88,8 +90,7 @@ def _results(run: RunView) -> list[Any]:
             metric_name=f"{messages.label(name)}, judged by {run.judge}",
             metric_value=round(float(point.metrics[name].value), 6),
             metric_args={
-                "low": round(float(point.metrics[name].low), 6),
-                "high": round(float(point.metrics[name].high), 6),
+                **_ends(point.metrics[name]),
                 "n": int(point.metrics[name].n),
                 "step": point.step,
             },
@@ -99,3 +100,10 @@ def _results(run: RunView) -> list[Any]:
         for name in _SHOWN
         if name in point.metrics and point.metrics[name].value == point.metrics[name].value
     ]
+
+
+def _ends(e: Estimate) -> dict[str, float]:
+    """The interval; nothing where there is none, as of a start that is compared with itself."""
+    if not math.isfinite(e.low):
+        return {}
+    return {"low": round(float(e.low), 6), "high": round(float(e.high), 6)}
