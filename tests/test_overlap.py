@@ -17,8 +17,10 @@ from rm_monitor.curve.measured import Measured
 from rm_monitor.errors import UnsupportedSetupError
 from rm_monitor.monitor.overlap import Overlap, Recipe
 from rm_monitor.monitor.overlap.slot import Slot, weights
+from rm_monitor.monitor.overlap.structure import pack, unpack
 from rm_monitor.monitor.overlap.worker import Worker, WorkerEndedError
 from rm_monitor.monitor.plan import Plan
+from rm_monitor.packed.precision import mixed_precision
 from tests.helpers import CountsGood, Keeps, Says, tiny_trainer
 from tests.wandb_file import history
 
@@ -32,9 +34,10 @@ def monitor_of(folder, reward_model, *sinks, **arguments):
 
 
 def said(monitor):
-    """What the monitor's sink was shown: texts by step, in the order in which they came."""
+    """What the monitor's sink was shown: texts by step, in the order in which they came; gaps have none."""
     updates = next(s for s in monitor.run._shared.recorder._shown.sinks if isinstance(s, Keeps)).updates
-    return [(u.point.step, [[c.text for c in row] for row in u.table.completions]) for u in updates]
+    answered = [u for u in updates if u.table is not None]
+    return [(u.point.step, [[c.text for c in row] for row in u.table.completions]) for u in answered]
 
 
 def assert_same_curve(ours, theirs):
@@ -138,13 +141,43 @@ def test_what_training_does_to_a_model_changes_no_answer(
     assert_same_curve(overlapped, in_place)
 
 
+@pytest.mark.parametrize("adapters", [False, True])
+@pytest.mark.parametrize("mixed", [None, torch.bfloat16])
+def test_a_model_in_training_computes_the_same_numbers_where_it_is_sent(
+    tmp_path, tiny_policy, tiny_tokenizer, adapters, mixed
+):
+    from peft import LoraConfig, get_peft_model
+
+    how = {"bf16": mixed is not None, "gradient_checkpointing": True, "neftune_noise_alpha": 5.0}
+    policy = get_peft_model(tiny_policy, LoraConfig(target_modules=["q_proj"])) if adapters else tiny_policy
+    tiny_trainer(policy, tiny_tokenizer, tmp_path, steps=1, **how).train()
+    there, _ = unpack(pack(policy, tiny_tokenizer), "cpu")
+    with torch.no_grad():
+        for copy, original in zip(weights(there), weights(policy), strict=True):
+            copy.copy_(original)
+        policy.eval()
+        ids = torch.arange(24).view(2, 12)
+        assert mixed_precision(there) == mixed_precision(policy) == mixed
+        assert there(input_ids=ids).logits.equal(policy(input_ids=ids).logits)
+
+
 # ---------------------------------------------------------------------------- a loop by hand
 
 
+class CountsA:
+    """A judge that likes one letter; the second process imports it."""
+
+    fingerprint = "counts-a-1"
+    scale = "logit"
+
+    def score(self, prompts, completions):
+        return [float(c.text.count("a")) for c in completions]
+
+
 def test_a_killed_process_is_a_gap_and_a_late_best_is_kept_with_the_weights_it_had(
-    tmp_path, tiny_policy, tiny_tokenizer, tiny_reward_model_dir
+    tmp_path, tiny_policy, tiny_tokenizer
 ):
-    monitor = monitor_of(tmp_path, str(tiny_reward_model_dir), references=[""] * 6, overlap=True, every=1)
+    monitor = monitor_of(tmp_path, CountsA(), references=["a a a"] * 6, overlap=True, every=1)
     monitor.evaluate(tiny_policy, tiny_tokenizer, step=0)
     assert (
         monitor.evaluate(tiny_policy, tiny_tokenizer, step=1).status == "pending"
@@ -152,7 +185,7 @@ def test_a_killed_process_is_a_gap_and_a_late_best_is_kept_with_the_weights_it_h
     turn(tiny_policy, 1)
     monitor.evaluate(tiny_policy, tiny_tokenizer, step=2)
     os.kill(monitor.run._background._overlap._worker._process.pid, signal.SIGKILL)
-    turn(tiny_policy, 2)
+    always_say(tiny_policy, tiny_tokenizer.convert_tokens_to_ids("a"))  # surely the best
     monitor.evaluate(tiny_policy, tiny_tokenizer, step=3)  # waits for room: 2 comes first, as a gap
     before = {name: p.detach().clone() for name, p in tiny_policy.named_parameters()}
     turn(tiny_policy, 3)
@@ -161,6 +194,7 @@ def test_a_killed_process_is_a_gap_and_a_late_best_is_kept_with_the_weights_it_h
     assert states[2][0] == "failed"
     assert "SIGKILL" in states[2][1]
     assert states[3] == ("ok", "")
+    assert said(monitor)[-1] == (3, [["a" * SAMPLING.max_new_tokens] * 2] * len(PROMPTS))
     monitor.close()
     assert monitor.best.step == 3
     kept = AutoModelForCausalLM.from_pretrained(monitor.best.checkpoint)
@@ -173,6 +207,18 @@ def turn(model, seed):
     with torch.no_grad():
         for p in model.parameters():
             p += 0.1 * torch.randn(p.shape, generator=generator)
+
+
+def always_say(model, token):
+    """Weights with which every token is followed by this one."""
+    with torch.no_grad():
+        model.model.embed_tokens.weight.fill_(1.0)
+        for layer in model.model.layers:
+            layer.self_attn.o_proj.weight.zero_()
+            layer.mlp.down_proj.weight.zero_()
+        model.model.norm.weight.fill_(1.0)
+        model.lm_head.weight.zero_()
+        model.lm_head.weight[token] = 10.0
 
 
 # ---------------------------------------------------------------------------- the queue
@@ -196,7 +242,7 @@ class Scripted:
         assert not self.words, "it is busy"
         self.words = [("taken", None), ("measured", given)]
 
-    def hear(self, *, wait):
+    def hear(self, *, wait, patience):
         do = self.script.pop() if self.script else "speak"
         do = "speak" if do == "fail" else do
         if do == "end":

@@ -26,6 +26,7 @@ _WRAPPERS = (
     "transformers",
     "functools",
 )  # whose forwards answer as the class's own
+_PREPARED = "_is_accelerate_prepared"  # accelerate's mark; a model that bears it is never wrapped again
 _TRAINING_HOOK = (
     "make_inputs_require_grads"  # PEFT's, for gradient checkpointing; a function inside a function
 )
@@ -69,7 +70,11 @@ def pack(model: Any, tokenizer: Any) -> bytes:
 
 
 def unpack(packed: bytes, device: str) -> tuple[Any, Any]:
-    """The model, its weights not filled in yet, and the tokenizer; in the process that is to use them."""
+    """The model, its weights not filled in yet, and the tokenizer; in the process that is to use them.
+
+    Raises:
+        UnsupportedSetupError: If its mixed precision cannot be had here: it would answer otherwise.
+    """
     model, tokenizer, precision = _Filled(io.BytesIO(packed), device).load()
     model.eval()
     if precision != "no":
@@ -79,6 +84,11 @@ def unpack(packed: bytes, device: str) -> tuple[Any, Any]:
             mixed_precision=precision, cpu=torch.device(device).type == "cpu", device_placement=False
         )
         model = accelerator.prepare_model(model, evaluation_mode=True)
+        if _mixed_precision(model) != precision:
+            raise UnsupportedSetupError(
+                f"`overlap` answers in the trainer's mixed precision, and {precision!r} was not taken on by "
+                f"{type(model).__name__} in the second process. Leave `overlap` out"
+            )
     return model, tokenizer
 
 
@@ -98,6 +108,7 @@ def _drop_what_training_needs(part: Any) -> None:
         UnsupportedSetupError: If its forward was replaced by somebody else.
     """
     own = vars(part)
+    own.pop(_PREPARED, None)
     for name in ("forward", "_original_forward"):
         forward = own.pop(name, None)
         plain = getattr(forward, "__func__", forward)
