@@ -161,6 +161,37 @@ def test_a_model_in_training_computes_the_same_numbers_where_it_is_sent(
         assert there(input_ids=ids).logits.equal(policy(input_ids=ids).logits)
 
 
+@pytest.fixture
+def own_precision():
+    """Precision of float32 products as it was, afterwards; by its old name too."""
+    from rm_monitor.monitor.overlap.settings import settings, take_over
+
+    before = settings()
+    yield
+    take_over(before, "cpu")
+
+
+@pytest.mark.parametrize("old", ["highest", "high", "medium", None])
+@pytest.mark.parametrize("new", [(), ("",), ("mkldnn.matmul", "cudnn"), ("cuda.matmul", "cudnn.conv")])
+def test_products_are_rounded_where_the_model_is_sent_as_in_the_trainer(own_precision, old, new):
+    from rm_monitor.monitor.overlap.settings import _float32, settings, take_over
+    from rm_monitor.scorers.run.frozen import library_versions
+
+    fresh = settings()["float32"]
+    if old:
+        torch.set_float32_matmul_precision(old)
+    for name in new:
+        _float32(name).fp32_precision = "tf32"
+    trainers, device = settings(), torch.device("cpu")
+    facts = library_versions(device)
+    take_over({**trainers, "precision": None, "float32": fresh}, "cpu")  # as a process begins
+    take_over(trainers, "cpu")
+    assert settings() == trainers
+    assert library_versions(device) == facts
+    if "mkldnn.matmul" in new:
+        assert facts["matmul"] == "tf32"
+
+
 # ---------------------------------------------------------------------------- a loop by hand
 
 

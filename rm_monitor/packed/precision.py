@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["computing", "mixed_precision", "one_precision", "product_eps"]
+__all__ = ["computing", "float32_products", "mixed_precision", "one_precision", "product_eps"]
 
 # Mixed precision keeps what it has cast until its outermost context ends. Trainers enter one a forward, so
 # every decode step would cast every weight again.
@@ -77,14 +77,20 @@ def computing(given: Tensor) -> torch.dtype:
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else given.dtype
 
 
-def product_eps(device: torch.device) -> float:
-    """Rounding of the factors of a float32 product: TF32 and bfloat16 ones are asked for globally."""
+def float32_products(device: torch.device) -> str:
+    """To what the factors of a float32 product are rounded first: ``ieee`` (not at all), ``tf32``, ``bf16``.
+
+    Read by the names that torch never refuses to read: ``tf32=True`` of a Trainer makes it refuse the others.
+    """
+    asked = "none"
     if device.type == "cpu":
         asked = torch.backends.mkldnn.matmul.fp32_precision  # type: ignore[attr-defined]
     elif device.type == "cuda":
         asked = torch.backends.cuda.matmul.fp32_precision
-    else:
-        asked = "none"
-    return {"tf32": 2.0**-10, "bf16": torch.finfo(torch.bfloat16).eps}.get(
-        asked, torch.finfo(torch.float32).eps
-    )
+    return "ieee" if asked == "none" else asked
+
+
+def product_eps(device: torch.device) -> float:
+    """Rounding of the factors of a float32 product: TF32 and bfloat16 ones are asked for globally."""
+    eps = {"tf32": 2.0**-10, "bf16": torch.finfo(torch.bfloat16).eps}
+    return eps.get(float32_products(device), torch.finfo(torch.float32).eps)

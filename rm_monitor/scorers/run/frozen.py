@@ -11,6 +11,8 @@ from typing import Any
 import torch
 import transformers
 
+from rm_monitor.packed.precision import float32_products
+
 __all__ = ["frozen", "library_versions"]
 
 
@@ -32,10 +34,10 @@ def library_versions(device: torch.device) -> dict[str, str]:
     facts = {
         "torch": torch.__version__,
         "transformers": transformers.__version__,
-        "matmul": torch.get_float32_matmul_precision(),
+        "matmul": float32_products(device),
         "deterministic": str(torch.are_deterministic_algorithms_enabled()),
     }
     if device.type == "cuda":
-        facts["tf32"] = f"{torch.backends.cuda.matmul.allow_tf32} {torch.backends.cudnn.allow_tf32}"
+        facts["convolutions"] = str(torch.backends.cudnn.conv.fp32_precision)  # type: ignore[attr-defined]
         facts["flash_attn"] = version("flash_attn") if find_spec("flash_attn") else "none"
     return facts
