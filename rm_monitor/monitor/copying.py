@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 from typing import Any
 
+from rm_monitor.monitor.parts import Parts
+from rm_monitor.monitor.run import Run
 from rm_monitor.monitor.settings import Settings
 
-__all__ = ["refuse_unpicklable"]
+__all__ = ["Copied", "refuse_unpicklable"]
 
 
 def refuse_unpicklable(settings: Settings) -> None:
@@ -37,3 +40,26 @@ class _Nowhere:
 
     def write(self, data: Any) -> int:
         return len(data)
+
+
+class Copied:
+    """A monitor that is copied or sent to another process: settings and judges go along, a run stays."""
+
+    _parts: Parts
+    _run: Run | None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy in another process is made of; a run that is open stays with this one.
+
+        Raises:
+            TypeError: Which argument cannot be pickled, and the way out.
+        """
+        refuse_unpicklable(self._parts.settings)
+        return {"_parts": self._parts, "_run": None}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Copied:
+        """A monitor of its own with the same settings and judges, and no run yet."""
+        copied = object.__new__(type(self))
+        memo[id(self)] = copied
+        copied.__dict__.update(_parts=copy.deepcopy(self._parts, memo), _run=None)
+        return copied

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -10,7 +9,7 @@ from typing import Any
 
 from rm_monitor.monitor.border import inside
 from rm_monitor.monitor.config import MonitorConfig
-from rm_monitor.monitor.copying import refuse_unpicklable
+from rm_monitor.monitor.copying import Copied
 from rm_monitor.monitor.loop import goes_back, resumes_from
 from rm_monitor.monitor.parts import Parts
 from rm_monitor.monitor.run import Run
@@ -21,7 +20,7 @@ from rm_monitor.types import Alarm, Best, EvalPoint, Generator, Sampling, Sink, 
 __all__ = ["RewardMonitor"]
 
 
-class RewardMonitor:
+class RewardMonitor(Copied):
     """Answers fixed prompts with the current checkpoint, lets a frozen reward model judge, keeps the best.
 
     Args:
@@ -287,22 +286,6 @@ class RewardMonitor:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    def __getstate__(self) -> dict[str, Any]:
-        """What a copy in another process is made of; a run that is open stays with this one.
-
-        Raises:
-            TypeError: Which argument cannot be pickled, and the way out.
-        """
-        refuse_unpicklable(self.settings)
-        return {"_parts": self._parts, "_run": None}
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> RewardMonitor:
-        """A monitor of its own with the same settings and judges, and no run yet."""
-        copied = object.__new__(type(self))
-        memo[id(self)] = copied
-        copied.__dict__.update(_parts=copy.deepcopy(self._parts, memo), _run=None)
-        return copied
 
     def _repr_html_(self) -> str:
         """The card of a notebook."""

@@ -23,7 +23,7 @@ from rm_monitor.prompts.conditions import Conditions
 from rm_monitor.records.history import History
 from rm_monitor.records.texts import write_texts
 from rm_monitor.records.verdicts import write_verdict
-from rm_monitor.types import Best, EvalPoint, FloatArray, Signal, Sink, Table, Update, Verdict
+from rm_monitor.types import Best, EvalPoint, FloatArray, Sink, Table, Update, Verdict
 from rm_monitor.verdict.fresh import FreshAnswers
 from rm_monitor.verdict.judging import Judging, Rules
 from rm_monitor.verdict.signals.watch import Watch
@@ -78,7 +78,6 @@ class Recorder:
         self._every = every
         self._name = name
         self._judging = Judging(conditions, rules, failures, watch=watch, fresh=fresh)
-        self._told: set[tuple[str, str]] = set()
         self._history = History(folder)
         self._selection = Selection(
             folder,
@@ -112,7 +111,7 @@ class Recorder:
                 self._failures("verdict", "no verdict on the curve so far", problem)
             self.keep()
         self._refresh()
-        self._news()  # what an earlier process told, and what is said at the start
+        self._shown.news(self.verdict)  # what an earlier process told, and what is said at the start
         return aside
 
     # ------------------------------------------------------------------ one evaluation
@@ -273,13 +272,6 @@ class Recorder:
             weights=measured.weights,
         )
 
-    def _news(self) -> tuple[Signal, ...]:
-        """Signals that nobody was told of yet."""
-        seen = [s for s in self.verdict.signals if s.name != "same_reward_model"]  # said when it is found
-        new = tuple(s for s in seen if (s.name, s.about) not in self._told)
-        self._told |= {(s.name, s.about) for s in new}
-        return new
-
     def _show(self, point: EvalPoint, table: Table | None, before: Verdict) -> None:
         try:
             write_verdict(self.folder, self.verdict, self.points)
@@ -295,7 +287,7 @@ class Recorder:
             curve=self.curve,
             metric=self.rules.metric,
             changed=self.verdict.state != before.state,
-            news=self._news(),
+            news=self._shown.news(self.verdict),
             prompts=tuple(conditions.prompts),
             table=table,
             references=conditions.references[0] if conditions.references else None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rm_monitor.messages.failures import FailureLog
-from rm_monitor.types import ClosableSink, Sink, Update
+from rm_monitor.types import ClosableSink, Signal, Sink, Update, Verdict
 
 __all__ = ["Shown"]
 
@@ -21,6 +21,14 @@ class Shown:
     def __init__(self, sinks: Sequence[Sink], failures: FailureLog) -> None:
         self.sinks = tuple(sinks)
         self._failures = failures
+        self._told: set[tuple[str, str]] = set()
+
+    def news(self, verdict: Verdict) -> tuple[Signal, ...]:
+        """Signals of a verdict that nobody was told of yet; they count as told from now on."""
+        seen = [s for s in verdict.signals if s.name != "same_reward_model"]  # said when it is found
+        new = tuple(s for s in seen if (s.name, s.about) not in self._told)
+        self._told |= {(s.name, s.about) for s in new}
+        return new
 
     def show(self, update: Update) -> None:
         """Show an evaluation in every place."""

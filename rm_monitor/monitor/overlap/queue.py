@@ -214,7 +214,8 @@ class Overlap:
             on = str(slot.weights(model)[0].device) if self._device is True else self._device
             packed = structure.pack(model, tokenizer)
             parts = (self._references, settings(), packed, on)
-            self._luggage = _luggage(self._recipe.packed(), *map(pickle.dumps, parts))
+            packed_parts = (self._recipe.packed(), *map(pickle.dumps, parts))
+            self._luggage = pickle.dumps((list(sys.path), *packed_parts))  # the path first: it reads the rest
             self._slot, self._layout = slot.Slot.for_model(model), shape
         return self._slot
 
@@ -294,8 +295,3 @@ class Overlap:
             job.told = True
             self._worker.tell("measure", job.step)
         return self._worker
-
-
-def _luggage(*parts: bytes) -> bytes:
-    """One pickle of several: the first thing is the path, by which the others can be read."""
-    return pickle.dumps((list(sys.path), *parts))
