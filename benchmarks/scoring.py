@@ -1,7 +1,7 @@
 """Scoring alone: our scorer on new completions against batches of 8 in the order they came.
 
     python -m benchmarks.scoring
-    python -m benchmarks.scoring --model /work/shared/real/reward-model
+    python -m benchmarks.scoring --model path/to/reward-model
     python -m benchmarks.scoring --prompts 64 --samples 4
 
 The other side is transformers' own forward on the inputs it would be given: the chat template's text (or the

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import random
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 
 from rm_monitor.types import Prompt
 
-REAL = Path("/work/shared/real/data")
+REAL = Path(os.environ.get("RM_MONITOR_REAL", "real/data"))  # texts that are not in the repository
 WORDS, PAD, END, USER, ASSISTANT = 16_384, 0, 1, 2, 3
 ONE_IN = 55
 
