@@ -48,6 +48,16 @@ class Raises(TrainerCallback):
             raise error
 
 
+class BreaksAt(TrainerCallback):
+    """Lets a judge fail at one step."""
+
+    def __init__(self, step, judge):
+        self.step, self.judge = step, judge
+
+    def on_step_end(self, args, state, control, **kwargs):
+        self.judge.broken = state.global_step == self.step
+
+
 class Steady(Says):
     """Prompts differ, steps only by their quality: a rise is a rise in every prompt."""
 
@@ -305,16 +315,12 @@ def test_weights_that_a_callback_changes_before_they_are_saved_are_judged_as_the
 def test_a_failed_evaluation_counts_for_no_early_stopping(tmp_path, tiny_tokenizer, position):
     judge = Breaks()
 
-    class BreaksAt4(TrainerCallback):
-        def on_step_end(self, args, state, control, **kwargs):
-            judge.broken = state.global_step == 4
-
     monitor = watching(lambda step: 0.02 + 0.07 * step, judge)
     trainer = training(
         tmp_path,
         monitor,
         tiny_tokenizer,
-        **{"callbacks": [BreaksAt4()], position: [BreaksAt4(), EarlyStoppingCallback(1)]},
+        **{"callbacks": [BreaksAt(4, judge)], position: [BreaksAt(4, judge), EarlyStoppingCallback(1)]},
         steps=12,
         metric_for_best_model="rm_win_prob",
         load_best_model_at_end=True,
@@ -328,16 +334,12 @@ def test_a_failed_evaluation_counts_for_no_early_stopping(tmp_path, tiny_tokeniz
 def test_a_failed_evaluation_cuts_no_learning_rate(tmp_path, tiny_tokenizer):
     judge = Breaks()
 
-    class BreaksAt4(TrainerCallback):
-        def on_step_end(self, args, state, control, **kwargs):
-            judge.broken = state.global_step == 4
-
     monitor = watching(lambda step: 0.02 + 0.07 * step, judge)
     trainer = training(
         tmp_path,
         monitor,
         tiny_tokenizer,
-        callbacks=[BreaksAt4()],
+        callbacks=[BreaksAt(4, judge)],
         steps=10,
         metric_for_best_model="rm_win_prob",
         greater_is_better=True,

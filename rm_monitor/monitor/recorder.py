@@ -185,10 +185,9 @@ class Recorder:
         self._contamination = found
         self._name_segment()
 
-    def saved(self, step: int, checkpoint: Path) -> None:
-        """A checkpoint of this step lies in this directory; the best is linked before rotation takes it."""
+    def lies(self, step: int, checkpoint: Path) -> None:
+        """A checkpoint of this step lies in this directory; what is kept is decided by `keep`."""
         self._selection.saved(step, checkpoint)
-        self.keep()
 
     def path(self, step: int) -> Path | None:
         """Where the checkpoint of a step lies; None if it lies nowhere."""

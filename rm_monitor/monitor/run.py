@@ -167,7 +167,8 @@ class Run(Life):
         if self.state != "open" or self._lost:
             return
         if self._shared.recorder is not None and checkpoint is not None:
-            self._shared.recorder.saved(step, Path(checkpoint))
+            self._shared.recorder.lies(step, Path(checkpoint))
+            self._shared.recorder.keep()  # the best is linked before rotation can delete it
         try:
             self._shared.share_best()
         except RanksLostError as problem:

@@ -100,7 +100,7 @@ class SharedState:
         recorder, entered = self.recorder, None
         if recorder is not None:
             if checkpoint is not None:
-                recorder.saved(step, checkpoint)
+                recorder.lies(step, checkpoint)
             with quietly():  # scores may be asked for again
                 entered = recorder.enter(step, measured, about_to_save=about_to_save)
         if answer_fresh is not None and self.ranks.broadcast(recorder is not None and recorder.wants_fresh):
