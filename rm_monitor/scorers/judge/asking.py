@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from rm_monitor.scorers.judge.voices import Turns, Voice
 from rm_monitor.scorers.run.keys import digest
 from rm_monitor.types import FloatArray, ValueStore
 
-__all__ = ["Asking"]
+__all__ = ["AskedJudge", "Asking"]
 
 _KEPT = 200_000
 
@@ -84,3 +84,54 @@ class Asking:
             self._known.clear()
         self._known |= fresh
         return np.array([self._known.get(key, np.nan) for key in keys], dtype=np.float64)
+
+
+class Identified(Protocol):
+    """A question that names all of itself."""
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """All of it, for the fingerprint."""
+
+
+class AskedJudge:
+    """What every judge that is asked in words has: a voice, a question's name, and what went wrong so far.
+
+    Args:
+        voice: Who answers.
+        question: What is asked.
+        name: For people.
+        kind: Of the judge, for people.
+    """
+
+    _asking: Asking
+
+    def __init__(self, voice: Voice, question: Identified, *, name: str, kind: str) -> None:
+        self.name = name
+        self.kind = kind
+        self.voice = voice
+        self._asked = question
+
+    @property
+    def unparsed(self) -> int:
+        """Replies that say nothing clear, so far."""
+        return self._asking.unparsed
+
+    @property
+    def refused(self) -> int:
+        """Questions that were refused, so far."""
+        return self._asking.refused
+
+    def remember(self, memory: ValueStore) -> None:
+        """Keep what is said across runs, where the judge's identity names its weights."""
+        self._asking.remember(memory)
+
+    def _named(self, facts: Mapping[str, Any]) -> str:
+        """A fingerprint of these facts with the judge and the whole question."""
+        voice = {f"voice.{k}": v for k, v in self.voice.identity.items()}
+        return digest({**facts, **voice, **{f"prompt.{k}": v for k, v in self._asked.identity.items()}}).hex()
+
+    def _told(self, *facts: tuple[str, str]) -> str:
+        """What it is, a fact a line: who, these facts, and what the voice tells of itself."""
+        who = ("judge", self.name + (f", asked as {self.kind} is" if self.kind else ""))
+        return "\n".join(f"{name:<13} {value}" for name, value in (who, *facts, *self.voice.facts))

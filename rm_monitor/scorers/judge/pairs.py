@@ -8,11 +8,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from rm_monitor.scorers.judge.asking import Asking
+from rm_monitor.scorers.judge.asking import AskedJudge, Asking
 from rm_monitor.scorers.judge.voices import Turns, Voice, screened
-from rm_monitor.scorers.run.keys import check_rows, digest
+from rm_monitor.scorers.run.keys import check_rows
 from rm_monitor.scorers.text.encodings import healed_prompt
-from rm_monitor.types import Completion, Preferences, Prompt, Screened, ValueStore
+from rm_monitor.types import Completion, Preferences, Prompt, Screened
 
 __all__ = ["SCHEMA", "PairJudge", "PairQuestion"]
 
@@ -44,7 +44,7 @@ class PairQuestion(Protocol):
         """P(the first answer is better) in [0, 1]; nan if the reply says nothing clear."""
 
 
-class PairJudge:
+class PairJudge(AskedJudge):
     """A preference scorer that asks a language model.
 
     A text against itself is exactly one half and is not asked. A reply without a clear verdict is left out
@@ -69,9 +69,7 @@ class PairJudge:
         strip_think: bool = True,
         kind: str = "",
     ) -> None:
-        self.name = name
-        self.kind = kind
-        self.voice = voice
+        super().__init__(voice, question, name=name, kind=kind)
         self.question = question
         self._logprobs = logprobs
         self._strip_think = strip_think
@@ -86,40 +84,19 @@ class PairJudge:
     @property
     def fingerprint(self) -> str:
         """The judge, the whole question, and how the verdict is read."""
-        return digest(
+        return self._named(
             {
                 "schema": SCHEMA,
                 "kind": "judge",
                 "logprobs": self._logprobs,
                 "strip_think": self._strip_think,
-                **{f"voice.{k}": v for k, v in self.voice.identity.items()},
-                **{f"prompt.{k}": v for k, v in self.question.identity.items()},
             }
-        ).hex()
-
-    @property
-    def unparsed(self) -> int:
-        """Replies without a clear verdict, so far."""
-        return self._asking.unparsed
-
-    @property
-    def refused(self) -> int:
-        """Questions that were refused, so far."""
-        return self._asking.refused
+        )
 
     def describe(self) -> str:
         """What it is, a fact a line."""
         verdict = "probability of the letter" if self._logprobs else "text of the reply"
-        facts = [
-            ("judge", self.name + (f", asked as {self.kind} is" if self.kind else "")),
-            ("verdict", f"{verdict}, both orders, temperature 0"),
-            *self.voice.facts,
-        ]
-        return "\n".join(f"{name:<13} {value}" for name, value in facts)
-
-    def remember(self, memory: ValueStore) -> None:
-        """Keep verdicts across runs, where the judge's identity names its weights."""
-        self._asking.remember(memory)
+        return self._told(("verdict", f"{verdict}, both orders, temperature 0"))
 
     def screen(self, prompts: Sequence[Prompt]) -> Screened:
         """Which prompts it cannot be asked about, or not all of, where its template is known."""

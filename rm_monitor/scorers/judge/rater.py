@@ -8,12 +8,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from rm_monitor.scorers.judge.asking import Asking
+from rm_monitor.scorers.judge.asking import AskedJudge, Asking
 from rm_monitor.scorers.judge.pairs import SCHEMA
 from rm_monitor.scorers.judge.voices import Turns, Voice, screened
-from rm_monitor.scorers.run.keys import check_rows, digest
+from rm_monitor.scorers.run.keys import check_rows
 from rm_monitor.scorers.text.encodings import healed_prompt
-from rm_monitor.types import Completion, Prompt, Scale, Scores, Screened, ValueStore
+from rm_monitor.types import Completion, Prompt, Scale, Scores, Screened
 
 __all__ = ["RatingJudge", "RatingQuestion"]
 
@@ -42,7 +42,7 @@ class RatingQuestion(Protocol):
         """The rating, from the alternatives of its tokens; nan if the reply has none."""
 
 
-class RatingJudge:
+class RatingJudge(AskedJudge):
     """A pointwise scorer that asks a language model, and reads the alternatives of its tokens.
 
     A reply without a rating is nan, flagged ``unparsed``; it is never a default.
@@ -66,9 +66,7 @@ class RatingJudge:
         strip_think: bool = True,
         kind: str = "",
     ) -> None:
-        self.name = name
-        self.kind = kind
-        self.voice = voice
+        super().__init__(voice, question, name=name, kind=kind)
         self.question = question
         self.temperature = temperature
         self._strip_think = strip_think
@@ -88,40 +86,19 @@ class RatingJudge:
     @property
     def fingerprint(self) -> str:
         """The judge and the whole question."""
-        return digest(
+        return self._named(
             {
                 "schema": SCHEMA,
                 "kind": "rating judge",
                 "strip_think": self._strip_think,
                 "temperature": str(self.temperature),
-                **{f"voice.{k}": v for k, v in self.voice.identity.items()},
-                **{f"prompt.{k}": v for k, v in self.question.identity.items()},
             }
-        ).hex()
-
-    @property
-    def unparsed(self) -> int:
-        """Replies without a rating, so far."""
-        return self._asking.unparsed
-
-    @property
-    def refused(self) -> int:
-        """Questions that were refused, so far."""
-        return self._asking.refused
+        )
 
     def describe(self) -> str:
         """What it is, a fact a line."""
-        facts = [
-            ("judge", self.name + (f", asked as {self.kind} is" if self.kind else "")),
-            ("rating", "from the probabilities of its tokens, temperature 0"),
-            ("scale", self.scale),
-            *self.voice.facts,
-        ]
-        return "\n".join(f"{name:<13} {value}" for name, value in facts)
-
-    def remember(self, memory: ValueStore) -> None:
-        """Keep ratings across runs, where the judge's identity names its weights."""
-        self._asking.remember(memory)
+        rating = "from the probabilities of its tokens, temperature 0"
+        return self._told(("rating", rating), ("scale", self.scale))
 
     def screen(self, prompts: Sequence[Prompt]) -> Screened:
         """Which prompts it cannot be asked about, or not all of, where its template is known."""
