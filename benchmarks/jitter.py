@@ -19,7 +19,7 @@ from benchmarks.simulation import Array
 from rm_monitor import stats
 from rm_monitor.stats import Detector
 from rm_monitor.types import Estimate, EvalPoint
-from rm_monitor.verdict.judge import judge
+from rm_monitor.verdict.alarm import judge
 
 REPLICATES = 1500  # 4,000 as shipped
 JITTERS = (0.0, 0.005, 0.010, 0.015)  # sd of the true win rate between checkpoints

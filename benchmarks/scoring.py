@@ -91,7 +91,7 @@ def _compare(
         CACHED: lambda p, c: cached(scorer, ScoreStore(":memory:")).score(p, c).reward,
     }
     if scorer.reader.causal:
-        works[FIRST] = partial(_without, scorer, scorer, "_beginnings", None)
+        works[FIRST] = partial(_without, scorer, scorer, "_prefixes", None)
     works[PADDED] = partial(_without, scorer, InProcessScorer, "padded", "measured")
     works[PLAIN] = partial(_without, scorer, lean, "WORTH_REORDERING", math.inf)
     prompts, completions = answered(0)
@@ -108,9 +108,9 @@ def _compare(
         prompts, completions = answered(turn)
         said = {}
         for name in rotated(list(works), turn):
-            remembered = _copied(scorer._beginnings)  # the same answers must not be known to the next
+            remembered = _copied(scorer._prefixes)  # the same answers must not be known to the next
             seconds, said[name] = cpu(partial(works[name], prompts, completions))
-            scorer._beginnings = remembered
+            scorer._prefixes = remembered
             spent.setdefault(name, []).append(seconds)
             print(turn, name, f"{seconds:.2f} CPU-s", flush=True)
         for rewards in said.values():
@@ -142,8 +142,8 @@ def _compare(
     return {"rows": rows, "spent": spent}
 
 
-def _copied(beginnings: Any) -> Any:
-    other = copy.copy(beginnings)
+def _copied(prefixes: Any) -> Any:
+    other = copy.copy(prefixes)
     if other is not None:
         other._kept, other._seen = list(other._kept), list(other._seen)
     return other
@@ -159,7 +159,7 @@ def _nothing_shared(scorer: Any, prompts: Any, completions: Any) -> Any:
     def apart(rows: Any, *, budget: int, **_: Any) -> Any:
         return packs(rows, budget=budget, share=False)
 
-    with mock.patch.object(scorer, "_beginnings", None):
+    with mock.patch.object(scorer, "_prefixes", None):
         return _without(scorer, lean, "packs", apart, prompts, completions)
 
 

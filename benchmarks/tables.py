@@ -16,7 +16,7 @@ from benchmarks.rows import Row, average, share
 from benchmarks.simulation import Array
 from rm_monitor import stats
 from rm_monitor.types import Estimate, EvalPoint
-from rm_monitor.verdict.judge import Memory, judge
+from rm_monitor.verdict.alarm import Memory, judge
 
 Table = Callable[[int], Iterator[Row]]
 

@@ -146,12 +146,12 @@ class Life(RuleBasedStateMachine):
             point = self.monitor.evaluate(step=self.step)
             target.generator = whole
         else:
-            scorer = target.panel.scorers[target.panel.primary]
-            target.panel.scorers[target.panel.primary] = type(
+            scorer = target.scorer_set.scorers[target.scorer_set.primary]
+            target.scorer_set.scorers[target.scorer_set.primary] = type(
                 "Broken", (), {"fingerprint": scorer.fingerprint, "scale": scorer.scale, "score": broken}
             )()
             point = self.monitor.evaluate(step=self.step)
-            target.panel.scorers[target.panel.primary] = scorer
+            target.scorer_set.scorers[target.scorer_set.primary] = scorer
         assert point.status == "failed"
         self.curve[self.step] = None
 

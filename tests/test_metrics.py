@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rm_monitor import messages, stats
 from rm_monitor.curve import tables, text_metrics
 from rm_monitor.curve.metrics import FACTS, HEADLINES, METRICS, WATCHED, find, interval, label, named
-from rm_monitor.evaluation.scorer_set import Panel
+from rm_monitor.evaluation.scorer_set import ScorerSet
 from rm_monitor.scorers import Ensemble
 from rm_monitor.scorers.text.formatting import FLAGS, SELDOM
 from rm_monitor.sinks.row import row
@@ -56,14 +56,16 @@ class Compares:
 def logged():
     """Every metric of a run with two reference sets, a second judge, a preference model and an ensemble."""
     ensemble = Ensemble({"length": SaysAll(), "reward": SaysAll()})
-    panel = Panel({"main": SaysAll(), "gold": SaysAll(), "pairs": Compares(), "both": ensemble}, PROMPTS)
+    scorer_set = ScorerSet(
+        {"main": SaysAll(), "gold": SaysAll(), "pairs": Compares(), "both": ensemble}, PROMPTS
+    )
     facts = {"n_tokens": 3, "reasoning_tokens": 1, "finish_reason": "length"}
     facts |= {"entropy": 1.0, "top10_mass": 0.9, "kl": 0.1}
     rows = [[Completion(prompt_id=p.id, text=f"an answer {p.id}", **facts)] for p in PROMPTS]
     table = Table(
         prompt_ids=tuple(p.id for p in PROMPTS),
         completions=tuple(map(tuple, rows)),
-        values=panel.values(rows, REFERENCES),
+        values=scorer_set.values(rows, REFERENCES),
     )
     return tables.point(0, table, prompts=PROMPTS, metric="win_prob").metrics
 
@@ -147,7 +149,7 @@ def test_a_text_metric_is_whatever_the_list_of_text_metrics_holds():
 def against(references, *, texts, samples=1):
     """A point of these answers, by a judge of rewards that depend on the text alone."""
     rows = [[Completion(prompt_id=p.id, text=t)] * samples for p, t in zip(PROMPTS, texts, strict=True)]
-    values = Panel({"main": SaysLength()}, PROMPTS).values(rows, [references])
+    values = ScorerSet({"main": SaysLength()}, PROMPTS).values(rows, [references])
     table = Table(prompt_ids=tuple(p.id for p in PROMPTS), completions=tuple(map(tuple, rows)), values=values)
     return tables.point(0, table, prompts=PROMPTS, metric="win_prob", references=references)
 

@@ -9,7 +9,7 @@ from rm_monitor import Completion, RewardMonitor, messages
 from rm_monitor.sinks.console import ConsoleSink
 from rm_monitor.sinks.row import row
 from rm_monitor.types import Estimate, EvalPoint, Scores
-from rm_monitor.verdict.judge import judge
+from rm_monitor.verdict.alarm import judge
 from rm_monitor.verdict.signals.overoptimisation import second_judges, second_opinions
 from tests.helpers import Keeps
 from tests.wandb_file import history, records

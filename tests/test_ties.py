@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from rm_monitor import stats
 from rm_monitor.doctor.pairs import Pair, outcomes
-from rm_monitor.evaluation.scorer_set import Panel
+from rm_monitor.evaluation.scorer_set import ScorerSet
 from rm_monitor.runs.comparison import compare_points
 from rm_monitor.scorers import Ensemble
 from rm_monitor.types import Completion, EvalPoint, Prompt, ReferenceSet
@@ -46,7 +46,7 @@ def everywhere(a, b, noise, beside):
         for side in (0, 1)
     )
     references = [ReferenceSet(name="fixed", completions=tuple(second))]
-    yield Panel({"it": Reads(noise)}, prompts).values([[c] for c in first], references)["win_rate"][0, 0]
+    yield ScorerSet({"it": Reads(noise)}, prompts).values([[c] for c in first], references)["win_rate"][0, 0]
     both = {"x": Reads(noise), "y": Reads(noise)}
     yield Ensemble(both, on="outcome").prefer(prompts, first, second).probability[0]
     yield np.sign(Ensemble(both).prefer(prompts, first, second).probability[0] - 0.5) / 2 + 0.5

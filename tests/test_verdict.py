@@ -7,7 +7,7 @@ import pytest
 
 from rm_monitor import stats
 from rm_monitor.types import Alarm, EvalPoint
-from rm_monitor.verdict.judge import Memory, Settled, judge
+from rm_monitor.verdict.alarm import Memory, Settled, judge
 
 RNG = np.random.default_rng(0)
 N = 200

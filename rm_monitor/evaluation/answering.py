@@ -17,7 +17,7 @@ from rm_monitor.prompts import PromptSet
 from rm_monitor.prompts.format import PromptFormat
 from rm_monitor.training.ranks import Ranks
 from rm_monitor.training.sharded import Setup, describe, whole
-from rm_monitor.types import Completion, Generator, Sampling
+from rm_monitor.types import Completion, Generator, NeedsModel, Sampling
 
 if TYPE_CHECKING:
     from rm_monitor.generators.kl import InitialPolicy
@@ -78,7 +78,8 @@ class Answering:
         Raises:
             UnsupportedSetupError: If it cannot answer safely; the message has the way out.
         """
-        if not getattr(self.generator, "needs_model", True):
+        own = self.generator
+        if own is not None and isinstance(own, NeedsModel) and not own.needs_model:
             return Setup()
         return describe(model, sharded_forward=self._keep_sharded)
 

@@ -10,7 +10,7 @@ __all__ = ["since", "timed"]
 
 
 def since(before: Mapping[str, int], now: Mapping[str, int], seconds: float) -> Iterator[tuple[str, float]]:
-    """What the judges did in these seconds, by `Panel.spent`."""
+    """What the judges did in these seconds, by `ScorerSet.spent`."""
     done = {name: count - before[name] for name, count in now.items()}
     if looked := done["kept"] + done["new"]:
         yield "cache_hits", done["kept"] / looked

@@ -15,25 +15,34 @@ from rm_monitor.curve.measured import Measured
 from rm_monitor.errors import RanksLostError, UnsupportedSetupError
 from rm_monitor.evaluation.answering import Answering
 from rm_monitor.evaluation.costs import since, timed
-from rm_monitor.evaluation.scorer_set import Panel
+from rm_monitor.evaluation.scorer_set import ScorerSet
 from rm_monitor.prompts import PromptSet
 from rm_monitor.prompts.conditions import Conditions
 from rm_monitor.prompts.format import PromptFormat
 from rm_monitor.prompts.initial_answers import OwnReferences
 from rm_monitor.training.ranks import Ranks
 from rm_monitor.training.sharded import Setup
-from rm_monitor.types import Completion, FloatArray, Generator, ReferenceSet, Sampling, Table
+from rm_monitor.types import (
+    Completion,
+    FloatArray,
+    Generator,
+    KnowsItsCost,
+    ReferenceSet,
+    Repeatable,
+    Sampling,
+    Table,
+)
 
 __all__ = ["Evaluator"]
 
 
 class Evaluator:
-    """Answers fixed prompts and lets the panel judge the answers.
+    """Answers fixed prompts and lets the judges judge the answers.
 
     Args:
         prompts: The fixed prompts.
         references: Fixed reference sets; empty: the first answers become the references, and are kept.
-        panel: The judges; None on every rank but the first.
+        scorer_set: The judges; None on every rank but the first.
         sampling: How completions are drawn.
         seed: Of sampling.
         generator: How completions are made; None: in this process.
@@ -47,7 +56,7 @@ class Evaluator:
         self,
         prompts: PromptSet,
         references: tuple[ReferenceSet, ...],
-        panel: Panel | None,
+        scorer_set: ScorerSet | None,
         *,
         sampling: Sampling,
         seed: int,
@@ -67,7 +76,7 @@ class Evaluator:
             keep_sharded=keep_sharded,
             prompt_format=prompt_format,
         )
-        self._panel = panel
+        self._scorer_set = scorer_set
         self._own = None if references else OwnReferences(prompts)
         self._conditions: Conditions | None = None
 
@@ -97,24 +106,24 @@ class Evaluator:
     @property
     def has_judges(self) -> bool:
         """Whether this process scores."""
-        return self._panel is not None
+        return self._scorer_set is not None
 
     @property
-    def panel(self) -> Panel:
+    def scorer_set(self) -> ScorerSet:
         """The judges; only the process that scores has them.
 
         Raises:
             UnsupportedSetupError: On another process.
         """
-        if self._panel is None:
+        if self._scorer_set is None:
             raise UnsupportedSetupError(
                 f"rank {self.ranks.rank} does not score: the reward model is loaded on rank 0 alone"
             )
-        return self._panel
+        return self._scorer_set
 
-    def judge_with(self, panel: Panel) -> None:
+    def judge_with(self, scorer_set: ScorerSet) -> None:
         """Score with these judges from now on."""
-        self._panel = panel
+        self._scorer_set = scorer_set
 
     @property
     def needs_references(self) -> bool:
@@ -140,7 +149,7 @@ class Evaluator:
 
     def conditions(self, metric: str) -> Conditions:
         """What the numbers depend on, as of now; a judge that changed under way has another fingerprint."""
-        scorers = {name: scorer.fingerprint for name, scorer in self.panel.scorers.items()}
+        scorers = {name: scorer.fingerprint for name, scorer in self.scorer_set.scorers.items()}
         known = self._conditions
         if (
             known is None
@@ -161,7 +170,7 @@ class Evaluator:
 
     def reference_rewards(self) -> FloatArray | None:
         """``(n,)`` rewards of the first reference set; None without one."""
-        return self.panel.expected(self.references)
+        return self.scorer_set.expected(self.references)
 
     # ------------------------------------------------------------------ one measurement
 
@@ -176,7 +185,8 @@ class Evaluator:
     @property
     def repeats(self) -> bool:
         """Whether the same weights say the same again, so that they need not."""
-        return self.generator is None or bool(getattr(self.generator, "repeats", False))
+        own = self.generator
+        return own is None or (isinstance(own, Repeatable) and own.repeats)
 
     def weights(self, model: Any, tokenizer: Any) -> str:
         """Name of what answers, bit by bit; empty where it cannot be told."""
@@ -201,7 +211,9 @@ class Evaluator:
             rows = self._answering.answer(two, model, tokenizer, step)
             if self.ranks.is_first:
                 with undisturbed(model, tokenizer):
-                    values = Panel(self.panel.scorers, tuple(two)).values(rows, self._references_of(two))
+                    values = ScorerSet(self.scorer_set.scorers, tuple(two)).values(
+                        rows, self._references_of(two)
+                    )
                 if not {"reward", "win_rate"} & set(values):
                     problem = "no completion could be scored"
         except (UnsupportedSetupError, RanksLostError):
@@ -254,9 +266,9 @@ class Evaluator:
             rows = self._answering.answer(prompts, model, tokenizer, step)
             if not self.ranks.is_first:
                 return Measured(table=None)
-            scorer = self.panel.scorers[self.panel.primary]
+            scorer = self.scorer_set.scorers[self.scorer_set.primary]
             with undisturbed(model, tokenizer):
-                values = Panel({self.panel.primary: scorer}, tuple(prompts)).values(rows, ())
+                values = ScorerSet({self.scorer_set.primary: scorer}, tuple(prompts)).values(rows, ())
         except (UnsupportedSetupError, RanksLostError):
             raise
         except Exception as problem:
@@ -270,7 +282,8 @@ class Evaluator:
 
     def _score(self, completions: list[list[Completion]], step: int, facts: dict[str, float]) -> Table:
         """The values of all answers; on rank 0."""
-        facts |= getattr(self.generator, "measured", {})  # what it knows of its own cost
+        if (own := self.generator) is not None and isinstance(own, KnowsItsCost):
+            facts |= own.measured
         tokens = sum(max(c.n_tokens, 0) for row in completions for c in row)
         facts["tokens"] = float(tokens)
         if tokens:
@@ -279,12 +292,12 @@ class Evaluator:
             if self.needs_references:
                 self.references = self._own.make(completions, step)
             self._own.keep()
-        before, facts["seconds_score"] = self.panel.spent(), 0.0
+        before, facts["seconds_score"] = self.scorer_set.spent(), 0.0
         with timed(facts, "seconds_score"):
-            values = self.panel.values(completions, self.references)
-        facts.update(since(before, self.panel.spent(), facts["seconds_score"]))
-        if self.panel.noise:
-            facts["noise"] = self.panel.noise  # for whoever compares these rewards with others later
+            values = self.scorer_set.values(completions, self.references)
+        facts.update(since(before, self.scorer_set.spent(), facts["seconds_score"]))
+        if self.scorer_set.noise:
+            facts["noise"] = self.scorer_set.noise  # for whoever compares these rewards with others later
         return Table(
             prompt_ids=tuple(p.id for p in self.prompts),
             completions=tuple(tuple(row) for row in completions),

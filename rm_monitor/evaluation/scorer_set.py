@@ -26,12 +26,12 @@ from rm_monitor.types import (
     Scorer,
 )
 
-__all__ = ["Panel"]
+__all__ = ["ScorerSet"]
 
 log = logging.getLogger("rm_monitor")
 
 
-class Panel:
+class ScorerSet:
     """Named scorers over a fixed set of prompts.
 
     Args:

@@ -39,7 +39,7 @@ class Life:
         self._shared = SharedState(Ranks.alone())
         self._planner = Planner(parts.settings.schedule, self._shared.ranks, parts.failures, parts.clock)
         self._background: Background | None = None
-        self._watch = parts.watch()
+        self._diagnostics = parts.diagnostics()
         self._lost = False  # other processes did not come to agree: nothing is measured any more
         self.touched = False  # a model was seen: what cannot work has been refused
 
@@ -120,7 +120,7 @@ class Life:
                 recorder = self._record_here(parts.sinks(report_to), horizon)
                 aside = recorder.begin(resume_step, self.folder.parent)
                 self._shared.recorder = recorder
-                parts.announce(recorder.facts(), aside, self._watch)
+                parts.announce(recorder.facts(), aside, self._diagnostics)
                 opened = OpenedRun(tuple(recorder.points), recorder.verdict, recorder.best, parts.metric)
         except Exception as problem:
             error = problem
@@ -171,7 +171,7 @@ class Life:
         self.parts.failures("ranks", f"{what}; training goes on", problem)
 
     def _record_here(self, sinks: Any, horizon: int | None) -> Recorder:
-        return self.parts.recorder(self.folder, sinks=sinks, horizon=horizon, watch=self._watch)
+        return self.parts.recorder(self.folder, sinks=sinks, horizon=horizon, diagnostics=self._diagnostics)
 
     def _probe(self) -> None:
         """Refuse a folder that cannot be written: a disk that fills up later is another matter."""

@@ -15,7 +15,7 @@ from rm_monitor import messages
 from rm_monitor.curve import tables
 from rm_monitor.curve.measured import Measured
 from rm_monitor.evaluation.evaluator import Evaluator
-from rm_monitor.evaluation.scorer_set import Panel
+from rm_monitor.evaluation.scorer_set import ScorerSet
 from rm_monitor.messages.failures import FailureLog
 from rm_monitor.monitor.judges import load_judges
 from rm_monitor.monitor.overlap import Overlap, Recipe
@@ -24,10 +24,10 @@ from rm_monitor.monitor.recorder import Recorder
 from rm_monitor.monitor.settings import Settings
 from rm_monitor.sinks import default_sinks, load_sinks
 from rm_monitor.training.ranks import Ranks, scores_here
-from rm_monitor.types import EvalPoint, Signal, Sink
+from rm_monitor.types import EvalPoint, Scorer, Signal, Sink
 from rm_monitor.verdict.fresh import FreshAnswers
 from rm_monitor.verdict.judging import Rules
-from rm_monitor.verdict.signals.watch import Watch
+from rm_monitor.verdict.signals.diagnostics import Diagnostics
 
 __all__ = ["Parts"]
 
@@ -79,13 +79,14 @@ class Parts:
             return
         with quietly():
             judges = load_judges(self.settings.scorers, self.settings.prompts)
-        panel = Panel(judges, tuple(self.settings.prompts))
-        self.metric = panel.headline(self.settings.metric)
-        if self.settings.fresh_prompts is not None and not hasattr(panel.scorers[panel.primary], "score"):
+        scorer_set = ScorerSet(judges, tuple(self.settings.prompts))
+        self.metric = scorer_set.headline(self.settings.metric)
+        primary = scorer_set.scorers[scorer_set.primary]
+        if self.settings.fresh_prompts is not None and not isinstance(primary, Scorer):
             raise ValueError(
                 "`confirm_on_warn` compares rewards: it needs a reward model, not a preference model"
             )
-        self.evaluator.judge_with(panel)
+        self.evaluator.judge_with(scorer_set)
 
     # ------------------------------------------------------------------ made anew for each run
 
@@ -107,28 +108,30 @@ class Parts:
         without = {"generator": settings.generator, "confirm_on_warn": settings.fresh_prompts}
         return Overlap(recipe, settings.overlap, without=without)
 
-    def watch(self) -> Watch:
+    def diagnostics(self) -> Diagnostics:
         """What sees more than the headline; on the processes that do not score it sees nothing."""
         if not self.evaluator.has_judges:
-            return Watch()
-        panel = self.evaluator.panel
-        judge = self.settings.scorers[panel.primary]
-        return Watch(judge, panel.scorers[panel.primary], self.settings.alarm.training_reward)
+            return Diagnostics()
+        scorer_set = self.evaluator.scorer_set
+        judge = self.settings.scorers[scorer_set.primary]
+        return Diagnostics(judge, scorer_set.scorers[scorer_set.primary], self.settings.alarm.training_reward)
 
     def sinks(self, report_to: Any) -> list[Sink]:
         """Where a run is shown: what the user asked for, else where the Trainer reports to."""
         asked = self.settings.report_to
         return default_sinks(report_to or ()) if asked is None else load_sinks(asked)
 
-    def recorder(self, folder: Path, *, sinks: Any, horizon: int | None, watch: Watch) -> Recorder:
+    def recorder(
+        self, folder: Path, *, sinks: Any, horizon: int | None, diagnostics: Diagnostics
+    ) -> Recorder:
         """What records a run on the process that scores."""
-        settings, panel = self.settings, self.evaluator.panel
+        settings, scorer_set = self.settings, self.evaluator.scorer_set
         alarm = replace(settings.alarm, horizon=settings.alarm.horizon or horizon)
         rules = Rules(
             metric=self.metric,
             alarm=alarm,
-            temperature=panel.pool_temperature,
-            margin_temperature=panel.margin_temperature,
+            temperature=scorer_set.pool_temperature,
+            margin_temperature=scorer_set.margin_temperature,
             seed=settings.seed,
             keep_best=settings.keep_best,
         )
@@ -149,7 +152,7 @@ class Parts:
             failures=self.failures,
             every=str(settings.schedule),
             name=settings.name,
-            watch=watch,
+            diagnostics=diagnostics,
             fresh=fresh,
         )
 
@@ -216,13 +219,13 @@ class Parts:
 
     # ------------------------------------------------------------------ said at the start
 
-    def announce(self, facts: Mapping[str, str], aside: str, watch: Watch) -> None:
+    def announce(self, facts: Mapping[str, str], aside: str, diagnostics: Diagnostics) -> None:
         """Say what begins, and what of an earlier run lies in its folder."""
         say(messages.opening(facts))
         if aside:
             say(f"rm_monitor: this folder holds an earlier run; {aside}")
-        if watch.same is not None:
-            self.say_signal(watch.same)
+        if diagnostics.same is not None:
+            self.say_signal(diagnostics.same)
 
     def say_signal(self, signal: Signal) -> None:
         """Say at once what was seen beside the headline."""

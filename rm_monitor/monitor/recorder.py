@@ -26,7 +26,7 @@ from rm_monitor.records.verdicts import write_verdict
 from rm_monitor.types import Best, EvalPoint, FloatArray, Sink, Table, Update, Verdict
 from rm_monitor.verdict.fresh import FreshAnswers
 from rm_monitor.verdict.judging import Judging, Rules
-from rm_monitor.verdict.signals.watch import Watch
+from rm_monitor.verdict.signals.diagnostics import Diagnostics
 
 __all__ = ["Recorder"]
 
@@ -43,7 +43,7 @@ class Recorder:
         failures: Where failures of ours go.
         every: When evaluations are due, in words.
         name: Of the monitor, where a trainer has several.
-        watch: What is seen beside the headline.
+        diagnostics: What is seen beside the headline.
         fresh: Answers to fresh prompts, by which warnings are settled; None: they are not.
     """
 
@@ -58,7 +58,7 @@ class Recorder:
         failures: FailureLog,
         every: str,
         name: str = "",
-        watch: Watch | None = None,
+        diagnostics: Diagnostics | None = None,
         fresh: FreshAnswers | None = None,
     ) -> None:
         with suppress(OSError):  # a disk that refuses: the history says so, and waits for it
@@ -77,7 +77,7 @@ class Recorder:
         self._failures = failures
         self._every = every
         self._name = name
-        self._judging = Judging(conditions, rules, failures, watch=watch, fresh=fresh)
+        self._judging = Judging(conditions, rules, failures, diagnostics=diagnostics, fresh=fresh)
         self._history = History(folder)
         self._selection = Selection(
             folder,
@@ -267,7 +267,7 @@ class Recorder:
             skipped=measured.skipped,
             segment=self.segment,
             attempt=self.attempt,
-            measured={**measured.facts, **self._judging.watch.facts(step, self.points)},
+            measured={**measured.facts, **self._judging.diagnostics.facts(step, self.points)},
             weights=measured.weights,
         )
 

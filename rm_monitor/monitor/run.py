@@ -194,7 +194,7 @@ class Run(Life):
 
     def note(self, step: int, logs: Mapping[str, Any], arguments: Any = None) -> None:
         """Read a record of the trainer's logs: the training reward, and what its reward models are called."""
-        same = self._watch.note(step, logs, arguments)
+        same = self._diagnostics.note(step, logs, arguments)
         if same is not None and self._shared.ranks.is_first:
             self.parts.say_signal(same)
 

@@ -78,7 +78,7 @@ def check_settings(config: str | Path | Mapping[str, Any], *, policy: str | Path
         asked, answers, seconds, cost = _answered(monitor, str(policy), prompts)
         facts |= cost
     rewards: dict[str, tuple[float, ...]] = {}
-    for name, scorer in parts.evaluator.panel.scorers.items():
+    for name, scorer in parts.evaluator.scorer_set.scorers.items():
         began = time.monotonic()
         rewards[name] = _scored(name, scorer, prompts, answers)
         took = time.monotonic() - began

@@ -22,7 +22,7 @@ from rm_monitor.report.facts import facts
 from rm_monitor.report.view import RunView
 from rm_monitor.runs.frames import columns_of_completions, columns_of_curve, kind_of
 from rm_monitor.types import Best, Completion, Estimate, EvalPoint, Prompt, ReferenceSet, Table, Verdict
-from rm_monitor.verdict.judge import judge
+from rm_monitor.verdict.alarm import judge
 from rm_monitor.verdict.judging import Rules
 
 __all__ = ["RecordedRun", "folder_of", "load_run"]

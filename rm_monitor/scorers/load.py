@@ -163,8 +163,8 @@ def _from_files(source: str | Path, kind: str | None, given: dict[str, Any]) -> 
         return module.build(checkpoint, _options(given))
 
     built = build()
-    if hasattr(built, "keep_beginnings"):
-        built.keep_beginnings()
+    if hasattr(built, "keep_prefixes"):
+        built.keep_prefixes()
     return _placed(built, given, again=build)
 
 

@@ -62,14 +62,14 @@ def confirm(
     assert monitor.run is not None, "a swept monitor has a run"
     parts = monitor.run.parts
     with TemporaryDirectory(prefix="rm-monitor-confirm-") as folder:
-        again = _Again(parts.evaluator.panel.scorers, source, config, prompts, Path(folder))
+        again = _Again(parts.evaluator.scorer_set.scorers, source, config, prompts, Path(folder))
         return confirm_best(
             monitor.curve,
             prompts,
             again,
             metric=parts.metric,
             keep=stages_of(top),
-            temperature=parts.evaluator.panel.pool_temperature,
+            temperature=parts.evaluator.scorer_set.pool_temperature,
             seed=config.seed,
         )
 

@@ -16,6 +16,7 @@ from rm_monitor.monitor.monitor import RewardMonitor
 from rm_monitor.monitor.reading import reader
 from rm_monitor.monitor.run import EVERY_STEP, Run
 from rm_monitor.sweep.discover import Found, Source
+from rm_monitor.types import LoadsCheckpoints
 
 __all__ = ["Swept", "measure_checkpoint", "measure_loaded", "sweep"]
 
@@ -64,7 +65,7 @@ def sweep(
     if not found and source.base is None:
         raise ValueError(source.nothing())
     monitor = monitor or RewardMonitor.from_config(config)
-    if (jobs > 1 or ray is not None) and hasattr(monitor.settings.generator, "load_checkpoint"):
+    if (jobs > 1 or ray is not None) and isinstance(monitor.settings.generator, LoadsCheckpoints):
         raise ValueError(
             "`jobs` must be 1 and `ray` None with a server: it has one checkpoint's weights at a time"
         )
@@ -147,8 +148,8 @@ def measure_loaded(run: Run, source: Source, path: Path | None, step: int) -> Me
     """Load a checkpoint (None: the base) and measure it; what goes wrong is in the result."""
     generator = run.parts.settings.generator
     try:
-        if (by_server := getattr(generator, "load_checkpoint", None)) is not None:  # nothing is loaded here
-            by_server(path, base=source.base)
+        if generator is not None and isinstance(generator, LoadsCheckpoints):  # nothing is loaded here
+            generator.load_checkpoint(path, base=source.base)
             return run.measure(step=step)
         model, tokenizer = source.load(path)
     except Exception as problem:

@@ -1,4 +1,4 @@
-"""What a scorer may offer beside its scores: optional Protocols, asked for by ``isinstance``.
+"""What a scorer or a generator may offer beside its work: optional Protocols, asked for by ``isinstance``.
 
 None of them is needed. A class that has the members has the ability; there is nothing to register.
 `rm_monitor.testing.check_scorer` checks those that a scorer offers.
@@ -7,6 +7,7 @@ None of them is needed. A class that has the members has the ability; there is n
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from rm_monitor.types.arrays import FloatArray
@@ -20,9 +21,13 @@ __all__ = [
     "Counts",
     "Describes",
     "Identified",
+    "KnowsItsCost",
+    "LoadsCheckpoints",
+    "NeedsModel",
     "Noisy",
     "Remembers",
     "Renders",
+    "Repeatable",
     "ScoresAlone",
     "Screened",
     "Screens",
@@ -169,3 +174,38 @@ class Weighs(Protocol):
     @property
     def memory(self) -> int:
         """Bytes."""
+
+
+@runtime_checkable
+class Repeatable(Protocol):
+    """A generator that may say the same again: its answers need not be made twice for the same weights."""
+
+    @property
+    def repeats(self) -> bool:
+        """Whether the same weights, prompts and seed give the same answers."""
+
+
+@runtime_checkable
+class NeedsModel(Protocol):
+    """A generator that says whether a model is handed to it; one that does not say is handed one."""
+
+    @property
+    def needs_model(self) -> bool:
+        """False where the answers come from elsewhere: from a file, from a server."""
+
+
+@runtime_checkable
+class KnowsItsCost(Protocol):
+    """A generator that has counted what its last answering cost."""
+
+    @property
+    def measured(self) -> Mapping[str, float]:
+        """Name -> number, logged with the evaluation: ``tokens_per_second``, ``row_steps_per_token``, ..."""
+
+
+@runtime_checkable
+class LoadsCheckpoints(Protocol):
+    """A generator whose weights lie elsewhere, and which has a checkpoint loaded there by its folder."""
+
+    def load_checkpoint(self, checkpoint: str | Path | None, *, base: str | None = None) -> None:
+        """Answer with this checkpoint from now on; None: with the model before training, ``base``."""

@@ -19,7 +19,7 @@ from rm_monitor.curve import tables
 from rm_monitor.files.strict_json import dumps, loads
 from rm_monitor.prompts import PromptSet
 from rm_monitor.types import FloatArray, Signal, Verdict
-from rm_monitor.verdict.judge import Settled
+from rm_monitor.verdict.alarm import Settled
 
 __all__ = ["FreshAnswers", "check_fresh"]
 

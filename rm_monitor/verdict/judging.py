@@ -12,10 +12,10 @@ from rm_monitor.curve.measured import Measured
 from rm_monitor.messages.failures import FailureLog
 from rm_monitor.prompts.conditions import Conditions
 from rm_monitor.types import Alarm, EvalPoint, Signal, Verdict
+from rm_monitor.verdict.alarm import Memory, judge
 from rm_monitor.verdict.fresh import FreshAnswers
-from rm_monitor.verdict.judge import Memory, judge
+from rm_monitor.verdict.signals.diagnostics import Diagnostics
 from rm_monitor.verdict.signals.length_control import LengthControl, length_control
-from rm_monitor.verdict.signals.watch import Watch
 
 __all__ = ["Judging", "Rules"]
 
@@ -69,7 +69,7 @@ class Judging:
         conditions: What the numbers depend on, as of now.
         rules: By what it is judged.
         failures: Where failures of ours go.
-        watch: What is seen beside the headline.
+        diagnostics: What is seen beside the headline.
         fresh: Answers to fresh prompts, by which warnings are settled; None: they are not.
     """
 
@@ -79,10 +79,10 @@ class Judging:
         rules: Rules,
         failures: FailureLog,
         *,
-        watch: Watch | None = None,
+        diagnostics: Diagnostics | None = None,
         fresh: FreshAnswers | None = None,
     ) -> None:
-        self.watch = watch or Watch()
+        self.diagnostics = diagnostics or Diagnostics()
         self.fresh = fresh
         self._conditions = conditions
         self._rules = rules
@@ -141,7 +141,7 @@ class Judging:
             unconfirmed = None
             if self.fresh is not None and verdict.step is not None:
                 unconfirmed = self.fresh.signal(verdict.step)
-            seen = self.watch.see(
+            seen = self.diagnostics.collect(
                 points,
                 verdict,
                 lengths=self._lengths(points),

@@ -80,7 +80,7 @@ def booms(*args, **kwargs):
 CALL_SITES = {  # where it is injected -> whether the evaluation itself is lost
     "tests.helpers.Says.generate": True,
     "tests.helpers.CountsGood.score": True,
-    "rm_monitor.evaluation.scorer_set.Panel.values": True,
+    "rm_monitor.evaluation.scorer_set.ScorerSet.values": True,
     "rm_monitor.curve.tables.per_prompt": True,
     "rm_monitor.curve.tables.summarise": True,
     "rm_monitor.records.history.History.append": False,

@@ -8,7 +8,7 @@ from rm_monitor.curve import tables as curve_tables
 from rm_monitor.curve.curve import Curve
 from rm_monitor.report.view import RunView
 from rm_monitor.types import Best, Completion, EvalPoint, Prompt, ReferenceSet, Table
-from rm_monitor.verdict.judge import judge
+from rm_monitor.verdict.alarm import judge
 
 TAGS = ("code", "chat", "safety", "summaries", "writing", "maths", "reasoning", "translation")
 WORDS = "the plan is clear and each step ends where the next one starts because a reader checks".split()  # noqa: SIM905

@@ -21,7 +21,7 @@ from rm_monitor.report.standalone import standalone
 from rm_monitor.report.view import RunView
 from rm_monitor.text.escape import visible
 from rm_monitor.types import Estimate, EvalPoint
-from rm_monitor.verdict.judge import judge
+from rm_monitor.verdict.alarm import judge
 from tests.report.example import HOSTILE, empty, example
 from tests.report.parsed import Page, coordinates
 

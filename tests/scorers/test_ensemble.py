@@ -185,7 +185,7 @@ def test_a_monitor_logs_the_ensemble_its_members_and_their_disagreement(tmp_path
 
 @pytest.mark.parametrize("margin", [0.0, 0.1, 0.49, 0.51, 3.0, -0.1, -3.0])
 def test_a_member_alone_and_in_an_ensemble_calls_the_same_margins_ties(margin):
-    from rm_monitor.evaluation.scorer_set import Panel
+    from rm_monitor.evaluation.scorer_set import ScorerSet
     from rm_monitor.types import ReferenceSet
 
     class Noisy:
@@ -196,7 +196,9 @@ def test_a_member_alone_and_in_an_ensemble_calls_the_same_margins_ties(margin):
 
     asked = Prompt(id="1", messages=({"role": "user", "content": "?"},))
     ours, fixed = Completion(prompt_id="1", text=f"{10 + margin}"), Completion(prompt_id="1", text="10")
-    alone = Panel({"one": Noisy()}, [asked]).values([[ours]], [ReferenceSet(name="r", completions=(fixed,))])
+    alone = ScorerSet({"one": Noisy()}, [asked]).values(
+        [[ours]], [ReferenceSet(name="r", completions=(fixed,))]
+    )
     for on, metric in (("outcome", "win_rate"), ("probability", "win_prob")):
         both = Ensemble({"a": Noisy(), "b": Noisy()}, on=on).prefer([asked], [ours], [fixed])
         np.testing.assert_allclose(both.probability, alone[metric][0], rtol=1e-12)

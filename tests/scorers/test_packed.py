@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from rm_monitor import load_scorer
 from rm_monitor.scorers.run.batching import Row
-from rm_monitor.scorers.run.beginnings import Beginnings
 from rm_monitor.scorers.run.packing import groups, lay_out, packs
+from rm_monitor.scorers.run.prefix_cache import PrefixCache
 from rm_monitor.types import Completion
 from tests.scorers.conftest import TEXTS, answers, llama_config, prompt, scaled
 from tests.scorers.test_load import tiny_bert, tiny_decoder
@@ -185,12 +185,12 @@ def test_prompts_that_were_scored_before_are_kept_and_no_score_changes(model_typ
     more = {"ffn_dim": 64, "word_embed_proj_dim": 32} if model_type == "opt" else {}
     model = tiny_decoder(model_type, chatml, **more)
     scorer = load_scorer(model, tokenizer=chatml, batch_tokens=400, show=False)
-    scorer.keep_beginnings()
+    scorer.keep_prefixes()
     for number in range(4):
         rows = evaluation(number)
         expected = alone(model, scorer, *rows)
         np.testing.assert_allclose(scorer.score(*rows).reward, expected, atol=2e-5 * np.std(expected))
-    assert len(scorer._beginnings._kept) >= 5
+    assert len(scorer._prefixes._kept) >= 5
 
 
 def test_the_third_evaluation_computes_its_answers_alone(llama_rm, tokens):
@@ -216,16 +216,16 @@ def test_nothing_is_kept_where_memory_is_not_to_be_used_or_weights_are_not_ours(
         scorer = load_scorer(tiny_decoder("llama", chatml), tokenizer=chatml, show=False)
     else:
         scorer = load_scorer(llama_rm, show=False, **how)
-    assert scorer._beginnings is None
+    assert scorer._prefixes is None
 
 
 def test_what_does_not_fit_is_computed_each_time(llama_rm):
     scorer, free = load_scorer(llama_rm, show=False), load_scorer(llama_rm, show=False)
-    scorer._beginnings.room = 1
+    scorer._prefixes.room = 1
     for number in range(3):
         rows = evaluation(number)
         np.testing.assert_allclose(scorer.score(*rows).reward, free.score(*rows).reward, atol=2e-5)
-    assert scorer._beginnings._kept == []
+    assert scorer._prefixes._kept == []
 
 
 # ------------------------------------------------------------------ the layout
@@ -262,9 +262,9 @@ def test_a_read_token_sees_its_own_row_up_to_itself_and_nothing_else(rows, share
 
 @given(st.lists(rows_of_few_ids, min_size=2, max_size=4))
 def test_with_beginnings_that_are_kept_a_read_token_still_sees_its_own_row(evaluations):
-    beginnings = Beginnings(1)
+    prefixes = PrefixCache(1)
     for rows in evaluations:
-        known = beginnings.look_up(rows)
+        known = prefixes.look_up(rows)
         for together in packs(rows, budget=100, share=True, known=known):
             pack = lay_out(rows, together, causal=True, reads=None, device=CPU, known=known)
             line = [*(i for kept, n in pack.kept for i in kept.ids[:n]), *pack.ids[0].tolist()]
@@ -275,5 +275,5 @@ def test_with_beginnings_that_are_kept_a_read_token_still_sees_its_own_row(evalu
                 assert seen[~unseen][-1] == pack.before + read
             for begin, ids in pack.fresh:
                 assert tuple(pack.ids[0, begin : begin + len(ids)].tolist()) == ids
-                beginnings.keep(ids, {})
-        beginnings.note(rows)
+                prefixes.keep(ids, {})
+        prefixes.note(rows)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rm_monitor.evaluation.scorer_set import Panel
+from rm_monitor.evaluation.scorer_set import ScorerSet
 from rm_monitor.scorers import load_scorer
 from rm_monitor.types import Completion, Prompt, ReferenceSet, Scores
 from tests.scorers.conftest import TEXTS, answers, llama_config, scaled
@@ -27,7 +27,7 @@ class Length:
 
 
 def values(scorers, **more):
-    return Panel(scorers, PROMPTS, **more).values(COMPLETIONS, [REFERENCES])
+    return ScorerSet(scorers, PROMPTS, **more).values(COMPLETIONS, [REFERENCES])
 
 
 @pytest.mark.parametrize("scale", ["rating", "unit", "unknown"])
@@ -97,8 +97,8 @@ def test_noise_is_measured_in_the_dtype_in_use(chatml):
 def test_an_answer_ties_with_itself_in_any_dtype(llama_rm):
     scorer = load_scorer(llama_rm, dtype="bfloat16")
     prompts, completions = answers(TEXTS[:4])
-    panel = Panel({"main": scorer}, prompts)
-    found = panel.values(
+    scorer_set = ScorerSet({"main": scorer}, prompts)
+    found = scorer_set.values(
         [[c] for c in completions], [ReferenceSet(name="same", completions=tuple(completions))]
     )
     np.testing.assert_array_equal(found["win_rate"], 0.5)
@@ -107,9 +107,9 @@ def test_an_answer_ties_with_itself_in_any_dtype(llama_rm):
 
 def test_what_was_left_out_is_not_counted_as_a_number_that_came_out_wrong(llama_rm):
     prompts, completions = answers(["Four.", "a" * 600])
-    panel = Panel({"rm": load_scorer(llama_rm)}, prompts)
-    found = panel.values([[c] for c in completions], [])
+    scorer_set = ScorerSet({"rm": load_scorer(llama_rm)}, prompts)
+    found = scorer_set.values([[c] for c in completions], [])
     np.testing.assert_array_equal(found["overflow"][:, 0], [0, 1])
     np.testing.assert_array_equal(found["nonfinite"][:, 0], [0, 0])
-    plain = Panel({"rm": load_scorer(lambda p, c: [1.0, float("inf")])}, prompts)
+    plain = ScorerSet({"rm": load_scorer(lambda p, c: [1.0, float("inf")])}, prompts)
     np.testing.assert_array_equal(plain.values([[c] for c in completions], [])["nonfinite"][:, 0], [0, 1])

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from rm_monitor.errors import ScorerError, ScorerUnavailable
-from rm_monitor.evaluation.scorer_set import Panel
+from rm_monitor.evaluation.scorer_set import ScorerSet
 from rm_monitor.scorers import load_scorer
 from rm_monitor.text.whole import TODAY
 from rm_monitor.types import Completion, Prompt, ReferenceSet, Scores
@@ -367,9 +367,9 @@ def test_f13_a_reversed_sign_is_found_by_the_doctor():
 
 def test_f16_an_equal_score_is_half_a_win_and_counted():
     prompts = [prompt(id=str(i)) for i in range(4)]
-    panel = Panel({"rm": load_scorer(lambda p, c: [float(x) for x in c], scale="logit")}, prompts)
+    scorer_set = ScorerSet({"rm": load_scorer(lambda p, c: [float(x) for x in c], scale="logit")}, prompts)
     fixed = ReferenceSet(name="r", completions=tuple(Completion(prompt_id=p.id, text="1") for p in prompts))
-    values = panel.values(
+    values = scorer_set.values(
         [[Completion(prompt_id=p.id, text=t)] for p, t in zip(prompts, ["1", "2", "0", "nan"], strict=True)],
         [fixed],
     )
@@ -479,7 +479,7 @@ def curve(scorer, candidates, references):
     prompts = [prompt(id=str(i)) for i in range(len(candidates))]
     fixed = tuple(Completion(prompt_id=p.id, text=t) for p, t in zip(prompts, references, strict=True))
     rows = [[Completion(prompt_id=p.id, text=t)] for p, t in zip(prompts, candidates, strict=True)]
-    return Panel({"rm": scorer}, prompts).values(rows, [ReferenceSet(name="r", completions=fixed)])
+    return ScorerSet({"rm": scorer}, prompts).values(rows, [ReferenceSet(name="r", completions=fixed)])
 
 
 def test_turning_the_head_round_turns_the_win_rate_round_and_a_constant_changes_nothing(llama_rm, chatml):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from rm_monitor import stats
 from rm_monitor.stats import Detector, degradation
 from rm_monitor.types import Alarm, EvalPoint
-from rm_monitor.verdict.judge import Memory, judge
+from rm_monitor.verdict.alarm import Memory, judge
 
 quick = settings(max_examples=12, deadline=None)
 

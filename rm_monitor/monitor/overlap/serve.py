@@ -49,7 +49,7 @@ def _prepare(memory: int, size: int) -> tuple[Callable[..., Any], Callable[[Path
     sys.path[:] = path  # what the trainer can import
     from rm_monitor.curve.measured import Measured  # noqa: PLC0415
     from rm_monitor.evaluation.evaluator import Evaluator  # noqa: PLC0415
-    from rm_monitor.evaluation.scorer_set import Panel  # noqa: PLC0415
+    from rm_monitor.evaluation.scorer_set import ScorerSet  # noqa: PLC0415
     from rm_monitor.monitor.judges import load_judges  # noqa: PLC0415  needs torch, and the trainer's path
     from rm_monitor.monitor.overlap.settings import take_over  # noqa: PLC0415
     from rm_monitor.monitor.overlap.slot import Slot, weights  # noqa: PLC0415
@@ -57,13 +57,13 @@ def _prepare(memory: int, size: int) -> tuple[Callable[..., Any], Callable[[Path
 
     recipe, references, settings, structure, device = (pickle.loads(part) for part in rest)
     take_over(settings, device)
-    panel = Panel(load_judges(recipe.scorers), tuple(recipe.prompts))
+    scorer_set = ScorerSet(load_judges(recipe.scorers), tuple(recipe.prompts))
     slot = Slot(size, memory)
     model, tokenizer = unpack(structure, device)
     evaluator = Evaluator(
         recipe.prompts,
         references,
-        panel,
+        scorer_set,
         sampling=recipe.sampling,
         seed=recipe.seed,
         generator=None,

@@ -16,11 +16,11 @@ from rm_monitor.packed.memory import free_memory
 from rm_monitor.packed.scope import why_not_packed
 from rm_monitor.scorers.describe import ANSWER, EXAMPLE, Description, describe_input, unread
 from rm_monitor.scorers.run.batching import Batcher, Row
-from rm_monitor.scorers.run.beginnings import Beginnings
 from rm_monitor.scorers.run.frozen import frozen, library_versions
 from rm_monitor.scorers.run.keys import SCHEMA, device_name, digest
 from rm_monitor.scorers.run.lean import PackedReader, run_packed, why_not
 from rm_monitor.scorers.run.parts import Head, Reader, Readout
+from rm_monitor.scorers.run.prefix_cache import PrefixCache
 from rm_monitor.scorers.run.resting import Resting, Rests, Unloaded
 from rm_monitor.scorers.text.formatting import FLAGS, SELDOM, Formatter, Rendered
 from rm_monitor.types import BoolArray, FloatArray, Prompt, Scale, Scores, Screened
@@ -77,7 +77,7 @@ class InProcessScorer:
         self.temperature = temperature
         self.notes = (*notes, *unread(formatter, answers=self.answers))
         self.tokens_read = 0  # so far, each distinct input once
-        self._beginnings: Beginnings | None = None
+        self._prefixes: PrefixCache | None = None
         self._resting: Rests | None = None
         self._padded: dict[str, str] = {}
 
@@ -108,16 +108,16 @@ class InProcessScorer:
     def to(self, device: torch.device | str) -> InProcessScorer:
         """Move the weights, and score there from now on. The fingerprint tells a CPU from a GPU."""
         self.device = torch.device(device)
-        if self._beginnings is not None:
-            self.keep_beginnings()  # those are on the other device
+        if self._prefixes is not None:
+            self.keep_prefixes()  # those are on the other device
         if self._resting is None and not getattr(self.reader.model, "hf_device_map", None):
             self.reader.model.to(self.device)
         self.head.to(self.device)
         return self
 
-    def keep_beginnings(self) -> None:
+    def keep_prefixes(self) -> None:
         """From now on prompts are not computed again: for weights that nobody else holds and may change."""
-        self._beginnings = Beginnings(free_memory(self.device) // 4)
+        self._prefixes = PrefixCache(free_memory(self.device) // 4)
 
     def rest(self) -> None:
         """Keep the network in main memory from now on, except while it scores; scores stay the same.
@@ -136,7 +136,7 @@ class InProcessScorer:
         Raises:
             ScorerError: If its weights cannot be replaced.
         """
-        self._beginnings = None  # it is to take no memory
+        self._prefixes = None  # it is to take no memory
         _ = self.padded  # tried while the weights are here
         self._resting = Unloaded(self.reader.model, self.reader.identity, load)
 
@@ -261,8 +261,8 @@ class InProcessScorer:
             with self._working():
                 if packed:
                     reader = cast(PackedReader, self.reader)  # or it would be padded
-                    keeps = None if many or batcher is not self.batcher else self._beginnings
-                    read = run_packed(reader, rows, batcher, device=self.device, many=many, beginnings=keeps)
+                    keeps = None if many or batcher is not self.batcher else self._prefixes
+                    read = run_packed(reader, rows, batcher, device=self.device, many=many, prefixes=keeps)
                 else:
                     read = batcher.run(rows, self.reader, device=self.device)
                 return self.head(read.to(self.device))

@@ -14,9 +14,9 @@ from rm_monitor.packed.linears import packed_linears
 from rm_monitor.packed.memory import free_memory
 from rm_monitor.packed.scope import OutOfScope, why_not_packed
 from rm_monitor.scorers.run.batching import Batcher, Row, Work
-from rm_monitor.scorers.run.beginnings import Beginnings, Known
 from rm_monitor.scorers.run.packed import on_packed_rows, running
 from rm_monitor.scorers.run.packing import Pack, lay_out, packs
+from rm_monitor.scorers.run.prefix_cache import Hits, PrefixCache
 
 __all__ = ["PackedReader", "run_packed", "why_not"]
 
@@ -52,7 +52,7 @@ def run_packed(
     *,
     device: torch.device,
     many: bool = False,
-    beginnings: Beginnings | None = None,
+    prefixes: PrefixCache | None = None,
 ) -> torch.Tensor:
     """All rows through packed forwards, in their order: ``(rows, positions, features)``.
 
@@ -62,7 +62,7 @@ def run_packed(
         batcher: How many tokens at once.
         device: Where the network is.
         many: Reorder the weights even for few rows.
-        beginnings: What is kept of earlier scorings, and where more is kept; None: nothing is.
+        prefixes: What is kept of earlier scorings, and where more is kept; None: nothing is.
 
     Raises:
         ScorerError: If a single row does not fit into memory.
@@ -70,7 +70,7 @@ def run_packed(
 
     def planned(todo: Sequence[int], budget: int) -> Iterator[Work]:
         chosen = [rows[i] for i in todo]
-        known = _known(reader, chosen, beginnings)
+        known = _known(reader, chosen, prefixes)
         for together in packs(chosen, budget=budget, share=reader.causal, known=known):
             numbers = [i for group in together for i in group.rows]
 
@@ -80,25 +80,25 @@ def run_packed(
                 )
                 with running(pack, causal=reader.causal) as lines:
                     states = reader.packed(pack)
-                if beginnings is not None:
+                if prefixes is not None:
                     for begin, ids in pack.fresh:
-                        beginnings.keep(ids, _cut(lines, begin, begin + len(ids)))
+                        prefixes.keep(ids, _cut(lines, begin, begin + len(ids)))
                 return states
 
             yield [todo[i] for i in numbers], forward
 
-    kept = _known(reader, rows, beginnings).kept.values()
+    kept = _known(reader, rows, prefixes).kept.values()
     many = many or sum(len(row.ids) for row in rows) - sum(n for _, n in kept) >= WORTH_REORDERING
     room = free_memory(device) if many and device.type == "cpu" else 0
     with on_packed_rows(reader.model, rowwise=not reader.causal), packed_linears(reader.model, room):
         read = batcher.run_as(rows, planned, device=device)
-    if beginnings is not None:
-        beginnings.note(rows)
+    if prefixes is not None:
+        prefixes.note(rows)
     return read
 
 
-def _known(reader: PackedReader, rows: Sequence[Row], beginnings: Beginnings | None) -> Known:
-    return beginnings.look_up(rows) if beginnings is not None and reader.causal else Known()
+def _known(reader: PackedReader, rows: Sequence[Row], prefixes: PrefixCache | None) -> Hits:
+    return prefixes.look_up(rows) if prefixes is not None and reader.causal else Hits()
 
 
 def _cut(

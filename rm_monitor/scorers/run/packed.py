@@ -37,7 +37,7 @@ class _Run:
         causal: Whether a token sees only those before it.
         last: Where the last layer is: ``before``, ``keys`` (on all tokens), ``read`` (on those read).
         kept: The last layer's keys and values.
-        lines: Layer -> keys and values of all tokens, where their beginnings may be kept.
+        lines: Layer -> keys and values of all tokens, where their prefixes may be kept.
     """
 
     pack: Pack
@@ -79,7 +79,7 @@ def on_packed_rows(model: Any, *, rowwise: bool) -> Iterator[None]:
 
 @contextmanager
 def running(pack: Pack, *, causal: bool) -> Iterator[dict[int, tuple[Tensor, Tensor]]]:
-    """Inside is one forward on this pack; afterwards keys and values by layer, if it has fresh beginnings.
+    """Inside is one forward on this pack; afterwards keys and values by layer, if it has fresh prefixes.
 
     Raises:
         OutOfScope: If the forward did not get as far as the tokens that are read.

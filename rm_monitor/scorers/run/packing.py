@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rm_monitor.scorers.run.batching import Row
-from rm_monitor.scorers.run.beginnings import WORTH_SHARING, Kept, Known, common
+from rm_monitor.scorers.run.prefix_cache import WORTH_SHARING, CachedPrefix, Hits, common
 
 __all__ = ["Alike", "Branch", "Group", "Pack", "groups", "lay_out", "packs"]
 
@@ -64,9 +64,9 @@ class Pack:
         seen: ``(rows * reads, longest)`` int64: what each of those sees of the line, filled up with any.
         unseen: ``(rows * reads, 1, 1, longest)`` bool: what is only filled up.
         rows: How many rows.
-        kept: What the line begins with: beginnings, and how many tokens of each.
+        kept: What the line begins with: prefixes, and how many tokens of each.
         before: How many tokens that is.
-        fresh: Beginnings that may be kept: where they begin in the pack, and their tokens.
+        fresh: PrefixCache that may be kept: where they begin in the pack, and their tokens.
     """
 
     ids: Tensor
@@ -77,7 +77,7 @@ class Pack:
     seen: Tensor
     unseen: Tensor
     rows: int
-    kept: tuple[tuple[Kept, int], ...] = ()
+    kept: tuple[tuple[CachedPrefix, int], ...] = ()
     before: int = 0
     fresh: tuple[tuple[int, tuple[int, ...]], ...] = ()
 
@@ -115,7 +115,7 @@ def groups(rows: Sequence[Row], *, budget: int, among: Iterable[int] | None = No
     return sorted(found, key=lambda group: len(rows[group.rows[0]].ids))
 
 
-def packs(rows: Sequence[Row], *, budget: int, share: bool, known: Known | None = None) -> list[list[Group]]:
+def packs(rows: Sequence[Row], *, budget: int, share: bool, known: Hits | None = None) -> list[list[Group]]:
     """Groups that are computed together: the longest first, within the token budget.
 
     A row longer than the budget is computed alone.
@@ -124,13 +124,13 @@ def packs(rows: Sequence[Row], *, budget: int, share: bool, known: Known | None 
         rows: At least one.
         budget: Tokens a forward.
         share: Whether rows may share what they begin with: only where a token sees none behind it.
-        known: What is kept of their beginnings, or worth keeping.
+        known: What is kept of their prefixes, or worth keeping.
 
     Example:
         >>> packs([Row((1, 2)), Row((3,) * 5), Row((4,) * 3)], budget=5, share=False)
         [[Group(rows=(1,), shared=0)], [Group(rows=(2,), shared=0), Group(rows=(0,), shared=0)]]
     """
-    known = known or Known()
+    known = known or Hits()
     every = [Group((i,), 0) for i in range(len(rows))]
     if share:
         new = groups(rows, budget=budget, among=[i for i in range(len(rows)) if i not in known.kept])
@@ -156,7 +156,7 @@ def lay_out(
     causal: bool,
     reads: tuple[int, ...] | None,
     device: torch.device,
-    known: Known | None = None,
+    known: Hits | None = None,
 ) -> Pack:
     """Groups laid one after the other.
 
@@ -166,13 +166,13 @@ def lay_out(
         causal: Whether a token sees only those before it.
         reads: The positions that are read of every row; None: as each row says.
         device: Where the pack goes.
-        known: What is kept of their beginnings.
+        known: What is kept of their prefixes.
     """
     together = list(together)
-    kept = [(known or Known()).kept.get(members[0]) for members, _ in together]
+    kept = [(known or Hits()).kept.get(members[0]) for members, _ in together]
     before = sum(one[1] for one in kept if one)
     fresh: list[tuple[int, tuple[int, ...]]] = []
-    placed = 0  # tokens of the kept beginnings so far
+    placed = 0  # tokens of the kept prefixes so far
     ids: list[int] = []
     positions: list[int] = []
     types: list[int] = []

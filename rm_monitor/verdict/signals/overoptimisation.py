@@ -17,7 +17,7 @@ from rm_monitor.curve.curve import Curve
 from rm_monitor.curve.metrics import HEADLINES
 from rm_monitor.stats import Memory
 from rm_monitor.types import Alarm, Estimate, EvalPoint, FloatArray, Signal
-from rm_monitor.verdict.judge import rules_of
+from rm_monitor.verdict.alarm import rules_of
 
 __all__ = ["Memory", "second_judges", "second_opinions"]
 

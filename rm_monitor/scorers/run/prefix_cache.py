@@ -14,14 +14,14 @@ from torch import Tensor
 
 from rm_monitor.scorers.run.batching import Row
 
-__all__ = ["Beginnings", "Kept", "Known", "common"]
+__all__ = ["CachedPrefix", "Hits", "PrefixCache", "common"]
 
 WORTH_SHARING = 16  # tokens; a branch is attended to on its own, which costs about as much as a few tokens
 _REMEMBERED = 2048  # rows whose ids are remembered, to see what later ones have in common with them
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Kept:
+class CachedPrefix:
     """A beginning and what later tokens see of it.
 
     Attributes:
@@ -39,7 +39,7 @@ class Kept:
 
 
 @dataclass(slots=True)
-class Known:
+class Hits:
     """What is known of some rows before they are scored.
 
     Attributes:
@@ -47,11 +47,11 @@ class Known:
         alike: Row -> how many tokens it began with alike at an earlier scoring: worth keeping now.
     """
 
-    kept: dict[int, tuple[Kept, int]] = field(default_factory=dict)
+    kept: dict[int, tuple[CachedPrefix, int]] = field(default_factory=dict)
     alike: dict[int, int] = field(default_factory=dict)
 
 
-class Beginnings:
+class PrefixCache:
     """Of one network, whose weights never change.
 
     Args:
@@ -60,12 +60,12 @@ class Beginnings:
 
     def __init__(self, room: int) -> None:
         self.room = room
-        self._kept: list[tuple[tuple[int, ...], int, Kept]] = []  # sorted by ids
+        self._kept: list[tuple[tuple[int, ...], int, CachedPrefix]] = []  # sorted by ids
         self._seen: list[tuple[int, ...]] = []  # likewise
 
-    def look_up(self, rows: Sequence[Row]) -> Known:
+    def look_up(self, rows: Sequence[Row]) -> Hits:
         """What is known of these rows; a beginning ends before the first token that is read."""
-        known = Known()
+        known = Hits()
         for i, row in enumerate(rows):
             limit = min((len(row.ids) - 1, *row.read))
             kept, shared = self._nearest_kept(row)
@@ -76,7 +76,7 @@ class Beginnings:
                 known.kept[i] = (kept, shared)
         return known
 
-    def _nearest_kept(self, row: Row) -> tuple[Kept | None, int]:
+    def _nearest_kept(self, row: Row) -> tuple[CachedPrefix | None, int]:
         place = bisect_left(self._kept, (row.ids,))
         near = [kept for _, _, kept in self._kept[max(place - 1, 0) : place + 1]]
         best = max(near, key=lambda kept: common(kept.ids, row.ids), default=None)
@@ -89,7 +89,7 @@ class Beginnings:
 
     def keep(self, ids: tuple[int, ...], lines: Mapping[int, tuple[Tensor, Tensor]]) -> None:
         """Keep a beginning, if there is room."""
-        kept = Kept(ids, lines)
+        kept = CachedPrefix(ids, lines)
         if kept.size <= self.room:
             self.room -= kept.size
             insort(self._kept, (ids, id(kept), kept))

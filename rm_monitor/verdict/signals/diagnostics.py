@@ -1,4 +1,4 @@
-"""`Watch`: what is seen beside the headline, put together after each evaluation.
+"""`Diagnostics`: what is seen beside the headline, put together after each evaluation.
 
 Every signal is a pure function of the curve, of the trainer's logs and of what the user said of the training
 reward; a resumed run sees what the unbroken one would have seen.
@@ -17,10 +17,10 @@ from rm_monitor.verdict.signals import length_control, overoptimisation
 from rm_monitor.verdict.signals.same_model import model_names, same_model, short_name
 from rm_monitor.verdict.signals.training_reward import TrainingRewards
 
-__all__ = ["Watch"]
+__all__ = ["Diagnostics"]
 
 
-class Watch:
+class Diagnostics:
     """What a run's signals are read from, beside its curve.
 
     Args:
@@ -66,7 +66,7 @@ class Watch:
         """That the judge is the training reward, if that can be seen."""
         return self._same
 
-    def see(
+    def collect(
         self,
         curve: Sequence[EvalPoint],
         verdict: Verdict,
