@@ -81,3 +81,9 @@ def test_statistics_know_no_framework_at_all():
 
 def test_every_room_has_a_floor():
     assert {room_of(p) for p in MODULES} - {"__init__"} <= set(FLOOR)
+
+
+def test_no_file_is_longer_than_300_lines():
+    """A file that grows beyond is two things, and the second has no name yet."""
+    long = {str(p.relative_to(ROOT)): n for p in MODULES if (n := len(p.read_text().splitlines())) > 300}
+    assert not long

@@ -7,7 +7,6 @@ here, and training is left as it was.
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from rm_monitor.curve.measured import Measured
 from rm_monitor.errors import RanksLostError, UnsupportedSetupError
 from rm_monitor.evaluation.answering import Answering
 from rm_monitor.evaluation.costs import since, timed
+from rm_monitor.evaluation.rehearsal import rehearse
 from rm_monitor.evaluation.scorer_set import ScorerSet
 from rm_monitor.prompts import PromptSet
 from rm_monitor.prompts.conditions import Conditions
@@ -203,28 +203,9 @@ class Evaluator:
             UnsupportedSetupError: If this model cannot answer safely.
             RanksLostError: If another process did not come to agree.
         """
-        from rm_monitor.training.undisturbed import undisturbed  # noqa: PLC0415  needs torch
-
-        problem = ""
-        two = self.prompts.only(list(self.prompts)[:2])
-        try:
-            rows = self._answering.answer(two, model, tokenizer, step)
-            if self.ranks.is_first:
-                with undisturbed(model, tokenizer):
-                    values = ScorerSet(self.scorer_set.scorers, tuple(two)).values(
-                        rows, self._references_of(two)
-                    )
-                if not {"reward", "win_rate"} & set(values):
-                    problem = "no completion could be scored"
-        except (UnsupportedSetupError, RanksLostError):
-            raise
-        except Exception as why:
-            problem = f"{type(why).__name__}: {why}"
-        return self.ranks.broadcast(problem)
-
-    def _references_of(self, some: PromptSet) -> list[ReferenceSet]:
-        """The references of a part of the prompts, the first ones."""
-        return [replace(r, completions=r.completions[: len(some)]) for r in self.references]
+        return rehearse(
+            self._answering, self._scorer_set, self.prompts, self.references, model, tokenizer, step=step
+        )
 
     def measure(self, model: Any, tokenizer: Any, *, step: int, optimizer: Any = None) -> Measured:
         """Answer and score; what goes wrong is in the result, not raised.
