@@ -1,0 +1,148 @@
+"""Lines, whole files, locks and leases."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import CRASH, STORAGE, TEXT, WAITS, broken
+
+MUTANTS = (
+    # ---- files
+    broken("append: no fdatasync", "files/lines.py", "            os.fdatasync(file)\n", "", CRASH),
+    broken(
+        "append: new name not synced",
+        "files/lines.py",
+        "                sync(path.parent)\n",
+        "                pass\n",
+        CRASH,
+    ),
+    broken(
+        "append: torn end not healed",
+        "files/lines.py",
+        'torn = before > 0 and os.pread(file, 1, before - 1) != b"\\n"',
+        "torn = False",
+        STORAGE,
+    ),
+    broken("append: no rollback", "files/lines.py", "            os.ftruncate(file, before)\n", "", STORAGE),
+    broken(
+        "parse: checksum ignored",
+        "files/lines.py",
+        "    if int(end[1], 16) != zlib.crc32(body):\n        return None\n",
+        "",
+        STORAGE,
+    ),
+    broken("parse: any length", "files/lines.py", "len(data) > LONGEST or ", "", STORAGE),
+    broken("append: links followed", "files/lines.py", ' | getattr(os, "O_NOFOLLOW", 0)', "", *TEXT, STORAGE),
+    broken(
+        "replace: in place",
+        "files/atomic.py",
+        "        os.replace(temporary, path)\n",
+        "        path.write_text(text); temporary.unlink()\n",
+        CRASH,
+        STORAGE,
+    ),
+    broken(
+        "replace: no fsync",
+        "files/atomic.py",
+        "            os.fsync(stream.fileno())\n",
+        "            pass\n",
+        CRASH,
+    ),
+    broken(
+        "replace: folder not synced",
+        "files/atomic.py",
+        "    sync(path.parent)\n\n\ndef sync",
+        "\n\ndef sync",
+        CRASH,
+    ),
+    broken(
+        "sync of folders: nothing",
+        "files/atomic.py",
+        "            os.fsync(file)\n",
+        "            pass\n",
+        CRASH,
+    ),
+    broken(
+        "replace: a temporary link is followed",
+        "files/atomic.py",
+        "    temporary.unlink(missing_ok=True)\n    try:\n        file",
+        "    try:\n        file",
+        STORAGE,
+        *TEXT,
+    ),
+    broken(
+        "lock: none",
+        "files/lock.py",
+        "            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
+        "            pass\n",
+        STORAGE,
+    ),
+    broken(
+        "lock: kept by forked children",
+        "files/lock.py",
+        "    os.register_at_fork(after_in_child=_forget_in_child)",
+        "    pass",
+        WAITS,
+    ),
+    broken(
+        "lock: a link is followed",
+        "files/lock.py",
+        ' | getattr(os, "O_NOFOLLOW", 0), 0o644)\n        try:\n            if fcntl',
+        ", 0o644)\n        try:\n            if fcntl",
+        WAITS,
+    ),
+    broken(
+        "lock: a number given again is alive",
+        "files/lock.py",
+        'return bool(owner.get("born") == _born(owner["pid"]))',
+        "return True",
+        STORAGE,
+    ),
+    broken(
+        "lock: another host is dead",
+        "files/lock.py",
+        "        return _is_heard(owner, path)\n",
+        "        return False\n",
+        WAITS,
+    ),
+    broken(
+        "lock: another host lives for ever",
+        "files/lock.py",
+        "        return _is_heard(owner, path)\n",
+        "        return True\n",
+        WAITS,
+    ),
+    broken(
+        "lock: a heartbeat is not heard",
+        "files/lock.py",
+        "        if now < first:  # it was heard\n            return True\n",
+        "",
+        WAITS,
+    ),
+    broken(
+        "lease: anyone's is released",
+        "files/lease.py",
+        "        if _identity(self.path) == self._mine:  # else",
+        "        if True:  # else",
+        WAITS,
+    ),
+    broken(
+        "lease: never stale",
+        "files/lease.py",
+        "age is not None and age > MISSED * beat",
+        "False",
+        "tests/sweep/test_lease.py",
+    ),
+    broken(
+        "lease: always stale",
+        "files/lease.py",
+        "age is not None and age > MISSED * beat",
+        "True",
+        "tests/sweep/test_lease.py",
+    ),
+    broken(
+        "unread file is an empty one, in silence",
+        "files/strict_json.py",
+        '        log.warning("rm_monitor: %s cannot be read now: %s", path, problem)\n',
+        "",
+        "tests/faults/test_keeper.py",
+    ),
+)
