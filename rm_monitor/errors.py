@@ -10,6 +10,7 @@
     |   `-- StoreLockedError       ... because another run is writing there
     |-- NotFoundError              what was asked for is not there: a run, a step, a best checkpoint
     |-- FirstEvaluationError       the first evaluation of a run failed: refused before anything is lost
+    |-- TemplateError              a chat template does not end, or eats the memory: it is rendered nowhere
     |-- RanksLostError             another process of the run did not come to agree; monitoring ends
     `-- UnsupportedSetupError      the distributed set-up cannot be served safely; the message has the way out
 
@@ -27,6 +28,7 @@ __all__ = [
     "ScorerUnavailable",
     "StoreError",
     "StoreLockedError",
+    "TemplateError",
     "UnsupportedSetupError",
     "is_out_of_memory",
 ]
@@ -58,6 +60,10 @@ class StoreLockedError(StoreError):
 
 class NotFoundError(RMMonitorError):
     """What was asked for is not there: a run, a step, a best checkpoint. The command line exits 1."""
+
+
+class TemplateError(RMMonitorError):
+    """A chat template does not end, or needs memory without bounds: it is rendered nowhere."""
 
 
 class RanksLostError(RMMonitorError):

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
+from rm_monitor.text.trial import rendered
 from rm_monitor.text.whole import frozen_dates, healed
 from rm_monitor.types import Prompt
 
@@ -35,13 +36,13 @@ def prompt_ids(prompt: Prompt, tokenizer: Any, *, closed: bool = False) -> list[
     """
     if not has_template(prompt, tokenizer):
         text = _plain(prompt)
-        ids: list[int] = list(tokenizer(text)["input_ids"])
+        plain: list[int] = list(tokenizer(text)["input_ids"])
         bos, end = tokenizer.bos_token_id, tokenizer.eos_token_id
-        if bos is not None and ids[:2] == [bos, bos] and text.startswith(str(tokenizer.bos_token)):
-            del ids[0]  # a prompt that is rendered already begins with its own
-        while not closed and len(ids) > 1 and ids[-1] == end and not text.endswith(str(tokenizer.eos_token)):
-            ids.pop()  # an answer that begins after the end of the text is one nobody trained
-        return ids
+        if bos is not None and plain[:2] == [bos, bos] and text.startswith(str(tokenizer.bos_token)):
+            del plain[0]  # a prompt that is rendered already begins with its own
+        while not closed and len(plain) > 1 and plain[-1] == end and not text.endswith(str(tokenizer.eos_token)):
+            plain.pop()  # an answer that begins after the end of the text is one nobody trained
+        return plain
     text = prompt_text(prompt, tokenizer)
     if missing := next(_left_out(prompt, text), ""):
         raise ValueError(
@@ -49,8 +50,8 @@ def prompt_ids(prompt: Prompt, tokenizer: Any, *, closed: bool = False) -> list[
             "policy would not be asked it. Put it into the user's turn, pass prompt_format= with a template "
             "that renders it, or leave the prompt out"
         )
-    rendered: list[int] = _apply(prompt, tokenizer, tokenize=True, return_dict=False)
-    return rendered
+    ids = _apply(prompt, tokenizer, tokenize=True, return_dict=False)
+    return list(ids)
 
 
 def has_template(prompt: Prompt, tokenizer: Any) -> bool:
@@ -78,9 +79,10 @@ def _apply(prompt: Prompt, tokenizer: Any, **more: Any) -> Any:
         variables["documents"] = healed([dict(document) for document in prompt.documents])
     tools = healed([dict(tool) for tool in prompt.tools]) or None
     try:
-        return tokenizer.apply_chat_template(
+        return rendered(
+            tokenizer,
             messages,
-            chat_template=frozen_dates(tokenizer.get_chat_template(tools=tools)),
+            template=frozen_dates(tokenizer.get_chat_template(tools=tools)),
             tools=tools,
             tokenizer_kwargs={"verbose": False},  # what is too long is said once, before training
             **{"add_generation_prompt": True, **variables, **more},
@@ -123,7 +125,12 @@ def _takes_text(tokenizer: Any) -> bool:
 
     def shows(content: Any) -> bool:
         try:
-            said = tokenizer.apply_chat_template([{"role": "user", "content": content}], tokenize=False)
+            said = rendered(
+                tokenizer,
+                [{"role": "user", "content": content}],
+                template=tokenizer.get_chat_template(),
+                tokenize=False,
+            )
         except Exception:
             return False
         return _PROBE in str(said)

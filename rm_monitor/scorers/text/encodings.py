@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, Protocol
 
 from rm_monitor.errors import ScorerError
+from rm_monitor.text.trial import rendered
 from rm_monitor.text.whole import frozen_dates, healed
 from rm_monitor.types import Prompt
 
@@ -139,9 +140,10 @@ class ChatEncoding:
             asked: The prompt whose tools and documents the template is given. Its further template arguments
                 are the policy's and not for a reward model's template.
         """
-        ids: list[int] = self.tokenizer.apply_chat_template(
-            list(turns),
-            chat_template=self.template,
+        ids: list[int] = rendered(
+            self.tokenizer,
+            list(map(dict, turns)),
+            template=self.template,
             **_beside(asked),
             tokenize=True,
             add_generation_prompt=generation_prompt,
@@ -158,8 +160,12 @@ class ChatEncoding:
     def text(self, turns: Sequence[Mapping[str, Any]], *, asked: Prompt | None = None) -> str:
         """What the template writes, for formats that close it in another way."""
         return str(
-            self.tokenizer.apply_chat_template(
-                list(turns), chat_template=self.template, tokenize=False, **_beside(asked)
+            rendered(
+                self.tokenizer,
+                list(map(dict, turns)),
+                template=self.template,
+                tokenize=False,
+                **_beside(asked),
             )
         )
 
