@@ -7,16 +7,20 @@ import os
 import select
 import signal
 import subprocess
+import threading
 import types
 from multiprocessing import Pipe
 
 import pytest
 
-from rm_monitor.errors import RanksLostError, StoreLockedError
+from rm_monitor.errors import RanksLostError, ScorerUnavailable, StoreLockedError
 from rm_monitor.files import lease, lock
 from rm_monitor.files.lock import Lock
 from rm_monitor.monitor.overlap import queue, worker
+from rm_monitor.scorers import load_scorer
+from rm_monitor.text import waiting
 from rm_monitor.training import ranks
+from rm_monitor.types import Completion, Prompt
 
 
 @pytest.fixture
@@ -101,21 +105,62 @@ def test_ranks_that_all_come_wait_for_nothing(monkeypatch):
     ranks._all_come(distributed(store))
 
 
-def test_a_collective_that_takes_long_is_said(monkeypatch, caplog):
+def test_what_is_waited_for_is_said_each_minute(monkeypatch, caplog):
     made = []
     monkeypatch.setattr(
-        ranks.threading,
+        waiting.threading,
         "Timer",
         lambda s, f: made.append(f) or types.SimpleNamespace(start=lambda: None, cancel=lambda: None),
     )
-    with ranks._Waiting("waited %d s"):
+    with waiting.Waiting("rank 0 waits, 100 % sure"):
         made[0]()
         made[1]()
-    assert [r.getMessage()[-12:] for r in caplog.records] == ["waited 60 s", "waited 120 s"] or [
-        r.getMessage() for r in caplog.records
-    ] == ["rm_monitor: waited 60 s", "rm_monitor: waited 120 s"]
+    assert [r.getMessage() for r in caplog.records] == [
+        "rm_monitor: rank 0 waits, 100 % sure; 60 s so far",
+        "rm_monitor: rank 0 waits, 100 % sure; 120 s so far",
+    ]
     made[2]()  # it came back meanwhile
     assert len(caplog.records) == 2
+
+
+# ---------------------------------------------------------------------------- judge functions
+
+
+def test_a_judge_function_beyond_its_time_is_a_gap_and_never_are_two_under_way():
+    goes, calls = threading.Event(), []
+
+    def judge(prompts, completions):
+        calls.append(threading.current_thread().name)
+        goes.wait(30)
+        return [1.0] * len(completions)
+
+    scorer = load_scorer(judge, time_limit=0.05)
+    asked = (
+        [Prompt(id="1", messages=({"role": "user", "content": "?"},))],
+        [Completion(prompt_id="1", text="x")],
+    )
+    with pytest.raises(ScorerUnavailable, match=r"did not return within its time_limit of 0.05 s"):
+        scorer.score(*asked)
+    with pytest.raises(ScorerUnavailable, match=r"still busy with a call"):
+        scorer.score(*asked)
+    assert len(calls) == 1
+    goes.set()
+    scorer._function._busy.join()
+    assert scorer.score(*asked).reward.tolist() == [1.0]
+
+
+def test_what_a_limited_judge_function_raises_is_raised():
+    def judge(prompts, completions):
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        load_scorer(judge, time_limit=30).score([], [])
+
+
+@pytest.mark.parametrize("limit", [0, -1, float("nan"), float("inf")])
+def test_a_time_limit_that_is_none_is_refused(limit):
+    with pytest.raises(ValueError, match="`time_limit` is in seconds"):
+        load_scorer(lambda p, c: [0.0] * len(c), time_limit=limit)
 
 
 # ---------------------------------------------------------------------------- locks

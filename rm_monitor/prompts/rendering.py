@@ -40,7 +40,9 @@ def prompt_ids(prompt: Prompt, tokenizer: Any, *, closed: bool = False) -> list[
         bos, end = tokenizer.bos_token_id, tokenizer.eos_token_id
         if bos is not None and plain[:2] == [bos, bos] and text.startswith(str(tokenizer.bos_token)):
             del plain[0]  # a prompt that is rendered already begins with its own
-        while not closed and len(plain) > 1 and plain[-1] == end and not text.endswith(str(tokenizer.eos_token)):
+        while (
+            not closed and len(plain) > 1 and plain[-1] == end and not text.endswith(str(tokenizer.eos_token))
+        ):
             plain.pop()  # an answer that begins after the end of the text is one nobody trained
         return plain
     text = prompt_text(prompt, tokenizer)

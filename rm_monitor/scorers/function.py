@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from rm_monitor.errors import ScorerError
+from rm_monitor.scorers.limited import Limited
 from rm_monitor.text.whole import healed
 from rm_monitor.types import Completion, Prompt, Scale, Scores
 
@@ -28,6 +29,9 @@ class FunctionScorer:
         temperature: Divides differences of its scores, so that their sigmoid is a probability.
         fingerprint: Names the function's version. Only with one are scores kept across runs: a function can
             change without its name changing.
+        time_limit: Seconds a call may take; a longer one is a gap on the curve. It is then called in a thread
+            of its own, which goes on: until it has ended, further evaluations are gaps at once. None: no
+            limit, and a line each minute.
 
     Example:
         >>> scorer = FunctionScorer(lambda prompts, completions: [len(c) for c in completions], name="length")
@@ -44,6 +48,7 @@ class FunctionScorer:
         scale: Scale = "unknown",
         temperature: float | None = None,
         fingerprint: str | None = None,
+        time_limit: float | None = None,
     ) -> None:
         if not callable(function):
             raise TypeError(f"`function` must be callable, got {type(function).__name__}")
@@ -53,10 +58,12 @@ class FunctionScorer:
             raise ValueError(
                 f"`temperature` divides differences of rewards and must be above 0, got {temperature}"
             )
-        self.name = name or getattr(function, "__name__", type(function).__name__)
+        if time_limit is not None and not 0 < time_limit < math.inf:
+            raise ValueError(f"`time_limit` is in seconds, above 0 and finite, or None, got {time_limit}")
+        self.name = str(name or getattr(function, "__name__", type(function).__name__))
         self.scale = scale
         self.temperature = temperature
-        self._function = function
+        self._function = Limited(function, self.name, time_limit)
         self._with_prompts = _takes_three(function)
         self._fingerprint = fingerprint or getattr(function, "fingerprint", None)
 
@@ -74,6 +81,7 @@ class FunctionScorer:
 
         Raises:
             ScorerError: If it does not return one number a completion.
+            ScorerUnavailable: If it is over its ``time_limit``.
         """
         # Half an emoji, cut off, is text that no tokenizer in the function would take.
         texts = [str(healed(p.text)) for p in prompts], [str(healed(c.text)) for c in completions]

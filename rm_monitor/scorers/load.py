@@ -18,7 +18,7 @@ from rm_monitor.types import Calibrated, Describes, PreferenceScorer, Scale, Sco
 
 __all__ = ["load_scorer"]
 
-_FUNCTION = ("fingerprint", "name", "scale", "temperature")
+_FUNCTION = ("fingerprint", "name", "scale", "temperature", "time_limit")
 
 
 def load_scorer(
@@ -71,7 +71,8 @@ def load_scorer(
         temperature: Divides differences of rewards, so that their sigmoid is a probability: fitted on
             labelled pairs by ``rm-monitor doctor --pairs``.
         show: Print what was found, to stderr.
-        **more: ``fingerprint=`` names the version of a function, without which its scores are not kept;
+        **more: ``fingerprint=`` names the version of a function, without which its scores are not kept, and
+            ``time_limit=`` the seconds a call of it may take;
             ``deterministic=True`` scores one row a forward; ``idle="cpu"`` keeps the weights in main
             memory and puts them on the device only while they score, ``idle="unload"`` reads them from
             their files for each scoring; ``chat_template=``, ``input_format=``

@@ -54,7 +54,8 @@ class Trials:
         self._fine: OrderedDict[bytes, None] = OrderedDict()
         self._bad: dict[str, str] = {}
         self._unable = _PROGRAM is None
-        os.register_at_fork(after_in_child=self._forget)
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._forget)
 
     def __call__(self, template: str, variables: Mapping[str, Any]) -> None:
         """Try a conversation.
@@ -174,10 +175,18 @@ def rendered(tokenizer: Any, turns: list[dict[str, Any]], *, template: str, **gi
     """
     beside = {name: value for name, value in given.items() if name not in _NOT_READ}
     tokens = dict(getattr(tokenizer, "special_tokens_map", None) or {})
-    messages = [{name: value for name, value in turn.items() if value is not None} for turn in turns]
+    messages = [_as_read(turn) for turn in turns]
     variables = {"tools": None, "documents": None, "add_generation_prompt": False, **tokens, **beside}
     try_template(template, {**variables, "messages": messages})
     return tokenizer.apply_chat_template(turns, chat_template=template, **given)
 
 
+def _as_read(turn: Mapping[str, Any]) -> dict[str, Any]:
+    """A turn as transformers shows it to a template: without None, reasoning under each of its names."""
+    read = {name: value for name, value in turn.items() if value is not None}
+    thought = next((read[name] for name in _REASONING if name in read), None)
+    return read if thought is None else {"thinking": thought, **read, "reasoning_content": thought}
+
+
+_REASONING = ("reasoning_content", "thinking", "reasoning")
 _NOT_READ = frozenset({"tokenize", "return_dict", "tokenizer_kwargs"})  # how the text is read, not written

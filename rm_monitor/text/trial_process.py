@@ -1,7 +1,7 @@
 """The process in which a chat template is tried: whatever it does to it, it does to nobody else.
 
-Run as a file, by `rm_monitor.text.trial`. A line of JSON comes in (template and variables), a line goes out: why
-the template is not to be rendered anywhere, or nothing. Time and memory are bounded by the kernel, so that no
+Run as a file, by `rm_monitor.text.trial`. A line of JSON comes in (template, variables), a line goes out:
+why the template is not to be rendered anywhere, or nothing. Time and memory are bounded by the kernel: no
 trick of the template language has to be known here. The environment is the one of transformers.
 """
 
@@ -76,7 +76,7 @@ def _environment() -> Any:
     class Generation(Extension):
         """``{% generation %}`` marks what the model says."""
 
-        tags = {"generation"}
+        tags = {"generation"}  # noqa: RUF012  as jinja has it
 
         def parse(self, parser: Any) -> Any:
             line = next(parser.stream).lineno
@@ -92,12 +92,8 @@ def _environment() -> Any:
     def refuses(message: str) -> None:
         raise jinja2.exceptions.TemplateError(message)
 
-    def in_json(
-        x: Any, ensure_ascii: bool = False, indent: Any = None, separators: Any = None, sort_keys: bool = False
-    ) -> str:
-        return json.dumps(
-            x, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
-        )
+    def in_json(x: Any, ensure_ascii: bool = False, **form: Any) -> str:
+        return json.dumps(x, ensure_ascii=ensure_ascii, **form)
 
     made = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols]

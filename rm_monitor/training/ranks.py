@@ -12,7 +12,6 @@ import logging
 import os
 import pickle
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from rm_monitor.errors import RanksLostError
+from rm_monitor.text.waiting import LINE, Waiting
 
 __all__ = ["Ranks", "scores_here"]
 
@@ -27,7 +27,6 @@ log = logging.getLogger("rm_monitor")
 
 T = TypeVar("T")
 SOON = 5.0  # seconds after which ranks that have not come are named
-LINE = 60.0  # seconds between two lines of one who waits
 COMES = 900.0  # seconds within which every rank comes: rank 0 may be loading the reward model
 TIMEOUT = timedelta(
     hours=6
@@ -121,7 +120,7 @@ class Ranks:
     def _together(self, collective: Callable[[Any], Any]) -> Any:
         import torch.distributed as dist  # noqa: PLC0415
 
-        said = _Waiting(f"rank {self.rank} of {self.size} has waited %d s for the other ranks")
+        said = Waiting(f"rank {self.rank} of {self.size} waits for the other ranks")
         try:
             with said:
                 return collective(dist)
@@ -144,30 +143,6 @@ def scores_here() -> bool:
         return bool(dist.get_rank() == 0)
     world, rank = os.environ.get("WORLD_SIZE", ""), os.environ.get("RANK", "")
     return not (world.isdigit() and int(world) > 1 and rank.isdigit() and int(rank) > 0)
-
-
-class _Waiting:
-    """Says each minute that something is waited for; a collective cannot be looked into."""
-
-    def __init__(self, text: str) -> None:
-        self._text, self._waited = text, 0.0
-        self._timer: threading.Timer | None = None
-
-    def __enter__(self) -> None:
-        self._timer = threading.Timer(LINE, self._say)
-        self._timer.daemon = True
-        self._timer.start()
-
-    def __exit__(self, *why: object) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _say(self) -> None:
-        if self._timer is not None:
-            self._waited += LINE
-            log.warning("rm_monitor: " + self._text, self._waited)
-            self.__enter__()
 
 
 _meetings = itertools.count()  # of this process: each rank counts the same

@@ -196,7 +196,7 @@ def table(policy: Path, tokenizer: Any, whole: Run, error: str) -> dict[tuple[st
 
 
 def campaign() -> Iterator[tuple[str, str, str]]:
-    """The whole table, and outages of everything at once; ``RM_MONITOR_ERRORS=EIO,EMFILE`` asks for a part."""
+    """The whole table, and outages of everything; ``RM_MONITOR_ERRORS=EIO,EMFILE`` asks for a part."""
     with tempfile.TemporaryDirectory() as folder:
         policy, tokenizer = setting(Path(folder))
         run(policy, tokenizer)

@@ -14,6 +14,7 @@ from rm_monitor.generators.server import dialects
 from rm_monitor.generators.server.weights import Weights, in_words, unavailable, written
 from rm_monitor.http import BadReply, Client, Clock, HTTPFailure, Limits, in_order
 from rm_monitor.prompts.rendering import prompt_ids
+from rm_monitor.text.waiting import Waiting
 from rm_monitor.types import Completion, Progress, Prompt, Sampling
 
 __all__ = ["ServerGenerator"]
@@ -139,12 +140,13 @@ class ServerGenerator:
             served = self._served()
             name = self._name(served)
             bodies = self._bodies(rows, sampling, seed, tokenizer, served.owner, name)
-            replies = in_order(
-                lambda question: self.client.post(*question),
-                bodies,
-                concurrency=self._concurrency,
-                done=None if progress is None else lambda done: progress(done, len(rows)),
-            )
+            with Waiting(f"training waits for answers from {self.client.url}"):
+                replies = in_order(
+                    lambda question: self.client.post(*question),
+                    bodies,
+                    concurrency=self._concurrency,
+                    done=None if progress is None else lambda done: progress(done, len(rows)),
+                )
         except HTTPFailure as problem:
             raise unavailable(problem) from None
         return [

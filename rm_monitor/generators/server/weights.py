@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from rm_monitor.errors import GenerationError
 from rm_monitor.http import BadReply, Client, HTTPFailure, Unavailable
+from rm_monitor.text.waiting import Waiting
 from rm_monitor.training.unwrap import unwrap
 
 __all__ = ["LoraHotLoad", "ReloadFromDisk", "RunCommand", "Weights", "in_words", "written"]
@@ -149,14 +150,15 @@ class RunCommand:
         path = _path_or_base(checkpoint, base)
         words = [word.replace("{checkpoint}", path) for word in self._words]
         try:
-            done = subprocess.run(
-                words,
-                capture_output=True,
-                text=True,
-                timeout=self.timeout,
-                stdin=subprocess.DEVNULL,
-                check=False,
-            )
+            with Waiting(f"training waits for the command {words[0]!r} to bring up the server"):
+                done = subprocess.run(
+                    words,
+                    capture_output=True,
+                    text=True,
+                    timeout=self.timeout,
+                    stdin=subprocess.DEVNULL,
+                    check=False,
+                )
         except (OSError, subprocess.TimeoutExpired) as problem:
             raise GenerationError(
                 f"the command {words[0]!r} for {path} did not run: {type(problem).__name__}"
@@ -166,7 +168,8 @@ class RunCommand:
             raise GenerationError(
                 f"the command {words[0]!r} for {path} ended with {done.returncode}: {tail!a}"
             )
-        self._wait(client, path)
+        with Waiting(f"training waits for the server at {client.url} to come up"):
+            self._wait(client, path)
         return None
 
     def _wait(self, client: Client, path: str) -> None:

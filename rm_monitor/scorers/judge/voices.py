@@ -14,6 +14,7 @@ from rm_monitor.errors import ScorerError, ScorerUnavailable
 from rm_monitor.http import BadReply, Client, HTTPFailure, Unavailable, in_order
 from rm_monitor.scorers.remote.render import harmless
 from rm_monitor.scorers.text.coverage import parts
+from rm_monitor.text.waiting import Waiting
 from rm_monitor.types import Prompt, Screened
 
 __all__ = ["PATH", "Answer", "ServerVoice", "Turns", "Voice", "screened"]
@@ -137,7 +138,8 @@ class ServerVoice:
             return self._ask(turns, max_tokens, logprobs)
 
         try:
-            return in_order(ask, asked, concurrency=self._concurrency)
+            with Waiting(f"training waits for the judge behind {self.client.url}"):
+                return in_order(ask, asked, concurrency=self._concurrency)
         except Unavailable as problem:
             raise ScorerUnavailable(str(problem)) from None
         except HTTPFailure as problem:

@@ -15,6 +15,7 @@ from rm_monitor.scorers.families.polar import BETWEEN, END, polar_text
 from rm_monitor.scorers.remote.render import harmless
 from rm_monitor.scorers.run.keys import check_rows, digest
 from rm_monitor.scorers.text.encodings import healed_prompt
+from rm_monitor.text.waiting import Waiting
 from rm_monitor.types import Completion, FloatArray, Message, Preferences, Prompt
 
 __all__ = ["RemoteReferenceScorer"]
@@ -139,7 +140,8 @@ class RemoteReferenceScorer:
         size = self._batch_size
         parts = [texts[i : i + size] for i in range(0, len(texts), size)]
         try:
-            said = in_order(self._ask, parts, concurrency=self._concurrency)
+            with Waiting(f"training waits for scores from {self.client.url}"):
+                said = in_order(self._ask, parts, concurrency=self._concurrency)
         except Unavailable as problem:
             raise ScorerUnavailable(str(problem)) from None
         except HTTPFailure as problem:

@@ -19,6 +19,7 @@ from rm_monitor.scorers.remote.render import Ready, Renderer, TokenIds, WholeTex
 from rm_monitor.scorers.remote.select import Selection
 from rm_monitor.scorers.run.keys import SCHEMA, check_rows, digest
 from rm_monitor.scorers.text.formatting import FLAGS, SELDOM, Formatter
+from rm_monitor.text.waiting import Waiting
 from rm_monitor.types import Completion, FloatArray, Prompt, Scale, Scores, Screened, ValueStore
 
 __all__ = ["RemoteScorer"]
@@ -225,7 +226,8 @@ class RemoteScorer:
         size = self.batch_size
         parts = [rows[i : i + size] for i in range(0, len(rows), size)]
         try:
-            said = in_order(self._ask_part, parts, concurrency=self.concurrency)
+            with Waiting(f"training waits for scores from {self.client.url}"):
+                said = in_order(self._ask_part, parts, concurrency=self.concurrency)
         except Unavailable as problem:
             raise ScorerUnavailable(str(problem)) from None
         except HTTPFailure as problem:
