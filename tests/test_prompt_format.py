@@ -200,6 +200,54 @@ def test_a_format_string_has_room_for_a_system_text_where_it_says_so():
     assert ask(form, talk(("system", "Be long."), ("user", "Hi"))) == "Be long.\nUSER: Hi ASSISTANT:"
 
 
+BOTH = ["I: {instruction}\nIn: {input}\nR:", "I: {instruction}\nR:"]
+
+
+def columns(**parts):
+    return asked("\n".join(parts.values()), parts=parts)
+
+
+@given(instruction=st.text(min_size=1), more=st.text())
+@settings(max_examples=30, deadline=None)
+def test_columns_are_asked_where_a_format_names_them_whatever_they_hold(instruction, more):
+    parts = {"instruction": instruction, **({"input": more} if more else {})}
+    expected = f"I: {instruction}\nIn: {more}\nR:" if more else f"I: {instruction}\nR:"
+    assert PromptFormat.of(BOTH).ask([columns(**parts)])[0].text == expected
+
+
+def test_a_prompt_of_one_piece_is_the_instruction_and_the_question():
+    assert ask(PromptFormat.of(BOTH), asked("Hi {input}")) == "I: Hi {input}\nR:"
+    assert ask(PromptFormat.of("Q: {question}\nA:"), asked("Hi")) == "Q: Hi\nA:"
+
+
+@pytest.mark.parametrize(
+    ("given", "parts"),
+    [
+        (BOTH[1], {"instruction": "Add", "input": "2 2"}),
+        (BOTH, {"instruction": "Add", "context": "2 2"}),
+        (BOTH[:1], {"instruction": "Add"}),
+    ],
+)
+def test_a_column_that_no_string_has_a_place_for_is_refused_by_name(given, parts):
+    with pytest.raises(ValueError, match=f"row 3.*has {', '.join(f'`{n}`' for n in parts)}, for which no"):
+        PromptFormat.of(given).ask([columns(**parts)])
+
+
+def test_columns_are_variables_of_a_jinja_template_and_all_must_be_shown():
+    jinja = "{{ instruction }}{% if input %} [{{ input }}]{% endif %}:"
+    assert ask(PromptFormat.of(jinja), columns(instruction="Add", input="2 2")) == "Add [2 2]:"
+    assert ask(PromptFormat.of(jinja), columns(instruction="Add")) == "Add:"
+    with pytest.raises(ValueError, match="leaves out turn 1"):
+        ask(PromptFormat.of("{{ instruction }}:"), columns(instruction="Add", input="2 2"))
+
+
+def test_a_list_of_strings_is_one_of_the_conditions_and_can_be_passed_again():
+    form = PromptFormat.of(BOTH)
+    assert form.setting == BOTH
+    assert form.as_dict() == {"kind": "text", "template": BOTH[0], "others": BOTH[1:]}
+    assert PromptFormat.of(form.setting) == form
+
+
 def test_bos_of_a_format_is_the_tokenizers_way_unless_it_is_said():
     opening = byte_level(None, eos="</s>", special=(), post="<s> $A")
     assert ask(PromptFormat.of("Q: {prompt}"), asked(), opening) == "<s>Q: Hi"

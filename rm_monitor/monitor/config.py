@@ -62,7 +62,7 @@ class MonitorConfig(BaseModel):
     output_dir: str | None = None
     report_to: str | list[str | dict[str, Any]] | dict[str, Any] | None = None
     name: str = ""
-    prompt_format: str | dict[str, Any] | None = None
+    prompt_format: str | list[str] | dict[str, Any] | None = None
     generator: str | dict[str, Any] | None = None
     kl: bool | str | None = None
     overlap: bool | str = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 from rm_monitor.prompts.cells import opened
@@ -26,11 +26,13 @@ class Asked:
         turns
             that came as text, ``prefix`` a text to be gone on with, ``turns``.
         answers: Name of a column -> text of the answer in it.
+        parts: Column -> text, where one turn is asked that several columns may be joined in.
     """
 
     messages: tuple[Message, ...]
     form: Literal["text", "rendered", "transcript", "prefix", "turns"] = "turns"
     answers: Mapping[str, str] = field(default_factory=dict)
+    parts: Mapping[str, str] = field(default_factory=dict)
 
 
 def said(value: Any, name: str, *, ends_with_answer: bool = False, raw: bool = False) -> Asked:
@@ -86,13 +88,16 @@ def column(
     def ask(fields: Fields) -> Asked:
         asked = said(fields[name], name, ends_with_answer=ends_with_answer)
         more = [other for other in beside if fields.get(other) not in (None, "")]
+        parts = {n: str(fields[n]) for n in (name, *more)} if beside and asked.form == "text" else {}
         if not more:
-            return asked
+            return replace(asked, parts=parts)
         if asked.form != "text" or not all(isinstance(fields[other], str) for other in more):
             raise ValueError(f"`{name}` and {_names(more)} are joined only where each is plain text")
         texts = [asked.messages[0]["content"], *(fields[other] for other in more)]
         return Asked(
-            messages=_user(("\n" if first else "\n\n").join(texts if first else texts[::-1])), form="text"
+            messages=_user(("\n" if first else "\n\n").join(texts if first else texts[::-1])),
+            form="text",
+            parts=parts,
         )
 
     return ask

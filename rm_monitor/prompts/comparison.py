@@ -12,6 +12,8 @@ from rm_monitor.prompts.format import PromptFormat
 from rm_monitor.prompts.format_report import FormatReport, setting_of
 from rm_monitor.prompts.inferred import SOME, Around, around, within
 from rm_monitor.prompts.rendering import prompt_ids
+from rm_monitor.prompts.templates import PARTS, fields, filled
+from rm_monitor.prompts.variants import fits, variants
 from rm_monitor.types import Message, Prompt
 
 __all__ = ["AGREE", "Comparison"]
@@ -47,9 +49,13 @@ class Comparison:
         self.special = [*tokenizer.all_special_tokens, *tokenizer.get_added_vocab()]
         self.contents = [p.messages[-1]["content"] for p in prompts]
         self.prompt = max(prompts, key=lambda p: len(p.messages[-1]["content"]))
+        self.columns = {frozenset(p.parts) for p in prompts}
 
     def report(self) -> FormatReport:
         """What the texts say, with both sides where they differ."""
+        apart = self._apart()
+        if apart is not None:
+            return self._of_columns(apart)
         now = self._shape(self.form)
         if now is None:
             return FormatReport(rows=len(self.texts), why="the chat template hides where a question begins")
@@ -75,6 +81,55 @@ class Comparison:
             asked=_middle(asked, _SHOWN) if why else "",
             found=found,
             setting=setting_of(found, self.form) + also if why else "",
+        )
+
+    def _apart(self) -> PromptFormat | None:
+        """The format strings of rows that keep the columns of a question apart, if they do and it matters."""
+        known = any(text.known for text in self.texts)
+        texts = [b for b, t in zip(self.before, self.texts, strict=True) if t.known == known]
+        found = variants(texts, known=known)
+        if not found or sum(fits(found, text, known=known) for text in texts) < AGREE * len(self.texts):
+            return None
+        form = self._text_form(found)
+        return form if any(self._asked_of(template) for template in form.templates) else None
+
+    def _asked_of(self, template: str) -> bool:
+        """Whether any prompt would be asked by this string: one of its columns, or of one piece."""
+        names = fields(template) & set(PARTS)
+        return names in self.columns or (frozenset() in self.columns and names <= {"instruction", "question"})
+
+    def _of_columns(self, found: PromptFormat) -> FormatReport:
+        """Compare column by column: a probe in each is asked as the format string of the rows has it."""
+        other = []
+        for template in filter(self._asked_of, found.templates):
+            names = [name for name in PARTS if f"{{{name}}}" in template]
+            parts = {name: f"qz7 {name}" for name in names}
+            probe = Prompt(
+                id="probe",
+                messages=(Message(role="user", content="\n".join(parts.values())),),
+                parts=parts if len(names) > 1 or frozenset(names) in self.columns else {},
+            )
+            text = filled([template], probe.text, parts, "") or ""
+            bos = str(self.tokenizer.bos_token or "")
+            try:
+                said = self._text(prompt_ids(self.form.ask([probe])[0], self.form.tokenizer(self.tokenizer)))
+            except ValueError as problem:
+                said = str(problem)
+            theirs = bos if found.bos else ""
+            if said not in ({text, bos + text} if found.bos is None else {theirs + text}):
+                other.append((template, said, names))
+        if not other:
+            return FormatReport(rows=len(self.texts), agrees=True, found=found)
+        template, said, names = other[0]
+        shown = next((i for i, text in enumerate(self.before) if fits([template], text, known=False)), 0)
+        return FormatReport(
+            rows=len(self.texts),
+            agrees=False,
+            why=f"training texts with {' and '.join(names)} keep them under headings of their own",
+            trained=_middle(self.before[shown], _SHOWN) + self.answer[shown][:40],
+            asked=_middle(said, _SHOWN),
+            found=found,
+            setting=setting_of(found, self.form),
         )
 
     def _differs(self, now: _Shape) -> tuple[bool, PromptFormat | None]:
@@ -134,18 +189,21 @@ class Comparison:
         shape = find(texts or self.before, self.special, self.contents)
         if shape is None or "{prompt}" in "".join(shape):
             return None
-        before, between = shape
-        bos = str(self.tokenizer.bos_token or "")
-        ours = bool(bos) and self._text(list(self.tokenizer("x")["input_ids"])).startswith(bos)
-        theirs = bool(bos) and before.startswith(bos)
-        literal = before.removeprefix(bos) if theirs else before
-        if not (literal + between) and ours == theirs:
+        form = self._text_form([shape.before + "{prompt}" + shape.between])
+        if form.template == "{prompt}" and form.bos is None:
             return PromptFormat(kind="raw")
-        form = PromptFormat(
-            kind="text", template=literal + "{prompt}" + between, bos=None if ours == theirs else theirs
-        )
         seen = self._shape(form)
         return form if seen is not None and self._share(seen.around) >= SOME else None
+
+    def _text_form(self, templates: Sequence[str]) -> PromptFormat:
+        """Format strings, with the beginning-of-sequence token named only if the rows differ in it."""
+        bos = str(self.tokenizer.bos_token or "")
+        ours = bool(bos) and self._text(list(self.tokenizer("x")["input_ids"])).startswith(bos)
+        theirs = bool(bos) and templates[0].startswith(bos)
+        first, *others = (text.removeprefix(bos) if theirs else text for text in templates)
+        return PromptFormat(
+            kind="text", template=first, others=tuple(others), bos=None if ours == theirs else theirs
+        )
 
     def _difference(self, now: _Shape) -> str:
         n = len(self.texts)
@@ -192,7 +250,7 @@ class Comparison:
 
     def _one_turn(self) -> Prompt:
         message = Message(role="user", content=self.prompt.messages[-1]["content"])
-        return replace(self.prompt, messages=(message,), tools=(), documents=())
+        return replace(self.prompt, messages=(message,), tools=(), documents=(), parts={})
 
     def _text(self, ids: list[int]) -> str:
         return str(self.tokenizer.decode(ids, skip_special_tokens=False)) if ids else ""

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from rm_monitor.prompts.templates import fields, filled
 from rm_monitor.types import Message, Prompt
 
 __all__ = ["PromptFormat"]
@@ -27,7 +28,10 @@ class PromptFormat:
         kind: ``chat``: the tokenizer's chat template; ``raw``: the prompt's text as it stands; ``text``: a
             format string; ``jinja``: a chat template of its own; ``as-trained``: to be found from the
             training rows before anything is asked (`rm_monitor.prompts.as_trained.find_format`).
-        template: The format string, with ``{prompt}`` and perhaps ``{system}``, or the Jinja template.
+        template: The format string, with ``{prompt}`` (or the names of the columns that a prompt is joined
+            from: ``{instruction}``, ``{input}``, ``{context}``, ``{question}``) and perhaps ``{system}``; or
+            the Jinja template, in which those columns are variables.
+        others: Further format strings, for prompts that the first has no place for or too many places.
         system: System text of prompts that have none of their own.
         tools: Tools of prompts that have none of their own.
         template_kwargs: Variables of the chat template; a prompt's own go first.
@@ -42,6 +46,7 @@ class PromptFormat:
 
     kind: Kind = "chat"
     template: str = ""
+    others: tuple[str, ...] = ()
     system: str = ""
     tools: tuple[Mapping[str, Any], ...] = ()
     template_kwargs: Mapping[str, Any] = field(default_factory=dict)
@@ -51,12 +56,13 @@ class PromptFormat:
     def __post_init__(self) -> None:
         if self.kind not in ("chat", "raw", "text", "jinja", "as-trained"):
             raise ValueError(f"`kind` must be chat, raw, text, jinja or as-trained, got {self.kind!r}")
-        if self.kind == "text" and "{prompt}" not in self.template:
-            raise ValueError(
-                f"`prompt_format` is a format string without {{prompt}}: {self.template!r}. Write {{prompt}} "
-                f"where the prompt's text belongs, or pass one of {_WORDS} or a Jinja template"
-            )
-        plain = self.kind == "raw" or (self.kind == "text" and "{system}" not in self.template)
+        for template in self.templates:
+            if not fields(template) - {"system"}:
+                raise ValueError(
+                    f"`prompt_format` is a format string without {{prompt}}: {template!r}. Write {{prompt}} "
+                    f"where the prompt's text belongs, or pass one of {_WORDS} or a Jinja template"
+                )
+        plain = self.kind == "raw" or any("{system}" not in template for template in self.templates)
         for name, value in (("system", self.system), ("tools", self.tools)):
             if value and (self.kind in ("raw", "text")) and not (name == "system" and not plain):
                 raise ValueError(
@@ -80,8 +86,10 @@ class PromptFormat:
         """The format that the settings of a monitor name.
 
         Args:
-            given: None or ``"chat"``, ``"raw"``, ``"as-trained"``, a format string with ``{prompt}``, a Jinja
-                template, or a `PromptFormat`, which the other arguments are added to.
+            given: None or ``"chat"``, ``"raw"``, ``"as-trained"``, a format string with ``{prompt}``, a list
+                of format strings of which each prompt takes the first that has a place for all its columns
+                (``{instruction}``, ``{input}``) and no other, a Jinja template, or a `PromptFormat`, which
+                the other arguments are added to.
             chat_template_kwargs: Variables of the chat template, such as ``{"enable_thinking": False}``.
             tools: Schemas of tools for prompts that have none.
             system: System text for prompts that have none.
@@ -101,10 +109,12 @@ class PromptFormat:
             return replace(given, **beside)
         if given is None:
             return cls(**beside)
+        if isinstance(given, (list, tuple)) and given and all(isinstance(text, str) for text in given):
+            return cls(kind="text", template=given[0], others=tuple(given[1:]), **beside)
         if not isinstance(given, str):
             raise TypeError(
-                f"`prompt_format` must be one of {_WORDS}, a format string or a Jinja template, got "
-                f"{type(given).__name__}"
+                f"`prompt_format` must be one of {_WORDS}, a format string, a list of them or a Jinja "
+                f"template, got {type(given).__name__}"
             )
         if given in _WORDS:
             return cls(kind=given, **beside)  # type: ignore[arg-type]  # one of the words
@@ -112,17 +122,26 @@ class PromptFormat:
         return cls(kind="jinja" if jinja else "text", template=given, **beside)
 
     @property
-    def setting(self) -> str:
+    def templates(self) -> tuple[str, ...]:
+        """The format strings; none for the other kinds."""
+        return (self.template, *self.others) if self.kind == "text" else ()
+
+    @property
+    def setting(self) -> str | list[str]:
         """What to pass as ``prompt_format=`` to get this kind and template."""
+        if self.others:
+            return list(self.templates)
         return self.template if self.kind in ("text", "jinja") else self.kind
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for the conditions of a segment; what is left at its default has no key."""
         facts: dict[str, Any] = {"kind": self.kind}
-        for name in ("template", "system", "tools", "template_kwargs", "bos", "end"):
+        for name in ("template", "others", "system", "tools", "template_kwargs", "bos", "end"):
             value = getattr(self, name)
             if value not in ("", (), {}, None):
-                facts[name] = [dict(t) for t in value] if name == "tools" else value
+                facts[name] = list(value) if name == "others" else value
+                if name == "tools":
+                    facts[name] = [dict(tool) for tool in value]
         return facts
 
     @property
@@ -172,6 +191,8 @@ class PromptFormat:
         if self.system and messages[0]["role"] not in ("system", "developer"):
             messages = (Message(role="system", content=self.system), *messages)
         kwargs = {**self.template_kwargs, **prompt.template_kwargs}
+        if self.kind == "jinja":  # a template that keeps the columns apart reads them by name
+            kwargs = {**{n: t for n, t in prompt.parts.items() if n in self.template}, **kwargs}
         return replace(prompt, messages=messages, tools=prompt.tools or self.tools, template_kwargs=kwargs)
 
     def _text(self, prompt: Prompt) -> str:
@@ -179,7 +200,7 @@ class PromptFormat:
         turns = list(prompt.messages)
         own = turns.pop(0)["content"] if turns[0]["role"] in ("system", "developer") else ""
         beside = prompt.tools or prompt.documents or prompt.template_kwargs
-        if len(turns) != 1 or beside or (own and "{system}" not in self.template):
+        if len(turns) != 1 or beside or (own and not any("{system}" in t for t in self.templates)):
             what = "a system text" if own and len(turns) == 1 else f"{len(turns)} turns"
             raise ValueError(
                 f"prompt {prompt.id!r} ({prompt.label}) has {'tools or the like' if beside else what}, for "
@@ -188,6 +209,12 @@ class PromptFormat:
             )
         if self.kind == "raw":
             return turns[0]["content"]
-        before, _, after = self.template.partition("{prompt}")  # not str.format: texts are full of braces
-        system = own or self.system
-        return before.replace("{system}", system) + turns[0]["content"] + after.replace("{system}", system)
+        text = filled(self.templates, turns[0]["content"], prompt.parts, own or self.system)
+        if text is None:
+            columns = ", ".join(f"`{name}`" for name in prompt.parts) or "one text and no columns"
+            raise ValueError(
+                f"prompt {prompt.id!r} ({prompt.label}) has {columns}, for which no string of "
+                f"prompt_format={self.setting!r} has exactly the places: write one with {{prompt}}, or a "
+                "list with one string for each kind of row"
+            )
+        return text

@@ -40,8 +40,8 @@ class PromptSet(Sequence[Prompt]):
 
     @property
     def fingerprint(self) -> str:
-        """16 hex digits of all that is asked: ids, turns, tools, documents, template arguments."""
-        return digest([[p.id, p.question] for p in self.prompts])
+        """16 hex digits of all that is asked: ids, turns and their parts, tools, documents, arguments."""
+        return digest([[p.id, p.question, *([dict(p.parts)] if p.parts else [])] for p in self.prompts])
 
     def only(self, prompts: Sequence[Prompt]) -> PromptSet:
         """The same set with these of its prompts, columns included."""

@@ -14,6 +14,7 @@ from rm_monitor.prompts.cells import opened
 from rm_monitor.prompts.frames import plain
 from rm_monitor.prompts.layouts import LAYOUTS, Layout, layout_of
 from rm_monitor.prompts.names import kind_of, normal
+from rm_monitor.prompts.templates import PARTS
 from rm_monitor.prompts.turns import are_turns
 from rm_monitor.prompts.within import left_out
 from rm_monitor.text.whole import healed
@@ -162,6 +163,7 @@ def _reading(
         tools=also.tools,
         documents=also.documents,
         template_kwargs=also.template_kwargs,
+        parts={} if raw else asked.parts or _parts(every),
         row=number,
     )
     used = {*BESIDE, *((layout.asked + layout.answers) if layout else (normal(columns.prompt or ""),))}
@@ -181,6 +183,14 @@ def _reading(
         answers=tuple(name for name in texts if name in told or kind_of(name) == "answer"),
         unasked=unasked,
     )
+
+
+def _parts(every: Mapping[str, Any]) -> dict[str, str]:
+    """What the turn was joined from, as we write it."""
+    given = every.get("parts")
+    if not isinstance(given, Mapping) or not given.keys() <= set(PARTS):
+        return {}
+    return {name: text for name, text in given.items() if isinstance(text, str)}
 
 
 def columns_of(row: Mapping[Any, Any]) -> dict[str, Any]:

@@ -152,7 +152,8 @@ def _left_out(prompt: Prompt, text: str) -> Iterator[str]:
         content = healed(message["content"])
         if message["role"] == "assistant":
             content = content.rpartition(_THOUGHT)[2]
-        if not shown(content):
+        apart = prompt.parts.values() if message is prompt.messages[-1] else ()
+        if not shown(content) and not (apart and all(shown(part) for part in apart)):
             yield f"turn {number} ({message['role']}: {_short(content)})"
         for piece in _texts(message.get("tool_calls") or []):
             if not shown(piece):

@@ -145,6 +145,7 @@ def write_prompts(path: str | Path, prompts: PromptSet) -> None:
         row: dict[str, Any] = {"id": prompt.id, "prompt": asked.pop("messages"), **asked}
         if prompt.raw:
             row["prompt"] = prompt.text
+        row |= {"parts": dict(prompt.parts)} if prompt.parts else {}
         if kwargs:
             row["chat_template_kwargs"] = kwargs
         row |= {"tags": list(prompt.tags)} if prompt.tags else {}

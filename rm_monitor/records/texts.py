@@ -60,6 +60,7 @@ def read_texts(folder: str | Path) -> tuple[tuple[Prompt, ...], tuple[ReferenceS
             tools=tuple(row.get("tools", ())),
             documents=tuple(row.get("documents", ())),
             template_kwargs=row.get("template_kwargs", {}),
+            parts=row.get("parts", {}),
             row=row["row"],
         )
         for row in rows
@@ -79,6 +80,7 @@ def _row(prompt: Prompt, references: dict[str, str]) -> dict[str, Any]:
     return {
         "id": prompt.id,
         **prompt.question,
+        **({"parts": dict(prompt.parts)} if prompt.parts else {}),
         "row": prompt.row,
         "tags": list(prompt.tags),
         "cluster": prompt.cluster,

@@ -40,6 +40,8 @@ class Prompt:
         tools: Schemas of the tools that the model may call, for the chat template.
         documents: Texts the answer is to rest on, for the chat template.
         template_kwargs: Further variables of the chat template, such as ``enable_thinking``.
+        parts: Column -> text, where the last turn was joined from several columns (Alpaca's ``instruction``
+            and ``input``): what a prompt format may keep apart. They ask nothing more than the turn does.
         row: 1-based row of the source, for messages to people; 0 unknown.
 
     Example:
@@ -56,6 +58,7 @@ class Prompt:
     tools: tuple[Mapping[str, Any], ...] = ()
     documents: tuple[Mapping[str, Any], ...] = ()
     template_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    parts: Mapping[str, str] = field(default_factory=dict)
     row: int = field(default=0, compare=False)
 
     @property

@@ -323,3 +323,84 @@ def test_a_large_training_set_is_read_in_even_steps():
     rows = training_rows(range(1000), most_rows=100)
     assert len(rows.first(11)) == 11
     assert (rows.first(11)[0], rows.first(11)[-1], rows.total) == (0, 999, 1000)
+
+
+# ------------------------------------------------------------------ columns that are kept apart
+
+BELOW = "Below is an instruction that describes a task"
+ASK = "Write a response that appropriately completes the request."
+STANFORD = [
+    f"{BELOW}, paired with an input that provides further context. {ASK}\n\n"
+    "### Instruction:\n{instruction}\n\n### Input:\n{input}\n\n### Response:\n",
+    f"{BELOW}. {ASK}\n\n### Instruction:\n{{instruction}}\n\n### Response:\n",
+]
+DOLLY = [
+    "Instruction:\n{instruction}\n\nContext:\n{context}\n\nResponse:\n",
+    "Instruction:\n{instruction}\n\nResponse:\n",
+]
+SQUAD = ["Context: {context}\nQuestion: {question}\nAnswer:"]
+
+
+def columned(forms, seed=0, n=16, masked=True):
+    """Training rows of format strings, every second of the longer kind, and prompts with those columns."""
+    names = [
+        [name for name in ("instruction", "input", "context", "question") if f"{{{name}}}" in form]
+        for form in forms
+    ]
+    rows, prompts = [], []
+    for i, ((q, a), (more, _)) in enumerate(zip(texts(seed, n), texts(seed + 100, n), strict=True)):
+        form, columns = forms[i % len(forms)], names[i % len(forms)]
+        parts = dict(zip(columns, (q, more), strict=False))
+        text = form
+        for name, part in parts.items():
+            text = text.replace(f"{{{name}}}", part)
+        rows.append(
+            row(TOKENIZER, text, a + END)
+            if masked
+            else {"text": text + " " * (not text.endswith("\n")) + a + END}
+        )
+        content = "\n".join(parts.values())
+        prompts.append(Prompt(id=str(i), messages=({"role": "user", "content": content},), parts=parts))
+    return rows, prompts
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["masked", "whole texts"])
+@pytest.mark.parametrize("forms", [STANFORD, DOLLY, SQUAD], ids=["Alpaca", "Dolly", "SQuAD"])
+@given(seed=st.integers(0, 9))
+@settings(max_examples=2, deadline=None)
+def test_columns_that_training_keeps_apart_are_asked_apart(forms, known, seed):
+    rows, prompts = columned(forms, seed, masked=known)
+    report = check(rows, prompts=prompts)
+    assert report.agrees is False
+    form = find_format(training_rows(rows), TOKENIZER, PromptFormat(), prompts)
+    assert list(form.templates) == forms
+    assert check(rows, form, prompts=prompts).agrees is True
+    asked_as = [TOKENIZER.decode(prompt_ids(p, TOKENIZER)) for p in form.ask(prompts)]
+    begin = [r["text"] if not known else TOKENIZER.decode(r["input_ids"]) for r in rows]
+    assert all(b.startswith(a) for a, b in zip(asked_as, begin, strict=True))
+
+
+def test_alpaca_asked_as_one_text_is_said_with_both_sides():
+    rows, prompts = columned(STANFORD)
+    joined = STANFORD[1].replace("{instruction}", "{prompt}")
+    report = check(rows, PromptFormat.of(joined), prompts=prompts)
+    assert report.agrees is False
+    assert "instruction and input" in report.why
+    assert "### Input:\n" in report.trained
+    assert "### Input:\n" not in report.asked
+    assert report.setting == f"prompt_format={STANFORD!r}"
+
+
+def test_prompts_of_one_piece_are_asked_as_the_rows_without_an_input():
+    rows, _ = columned(STANFORD)
+    form = found(rows)
+    assert asked(form) == STANFORD[1].replace("{instruction}", "Why?")
+
+
+def test_a_jinja_template_that_keeps_the_columns_apart_agrees():
+    rows, prompts = columned(DOLLY)
+    jinja = (
+        "Instruction:\n{{ instruction }}\n\n"
+        "{% if context %}Context:\n{{ context }}\n\n{% endif %}Response:\n\n"
+    )
+    assert check(rows, PromptFormat.of(jinja), prompts=prompts).agrees is True
