@@ -44,9 +44,8 @@ class RewardMonitor(Copied):
         name: Of this monitor, where one trainer has several: each has its folder, its keys
             ``rm_monitor/<name>/...`` and ``eval_rm_<name>_...``, its best.
         prompt_format: How prompts become what the policy is asked: None, by its chat template; ``"raw"``, a
-            format string with ``{prompt}``, a list of them (`PromptFormat.of`), a Jinja template;
-            ``"as-trained"``, as found in the training rows; or a mapping with ``format``,
-            ``chat_template_kwargs``, ``tools``, ``system``.
+            format string with ``{prompt}`` or several, a Jinja template; ``"as-trained"``, as found in the
+            training rows; or a mapping with ``format``, ``chat_template_kwargs``, ``tools``, ``system``.
         generator: How completions are made; None: in this process with the model being trained; a URL or a
             mapping: a server (docs/generation-servers.md); ``{"sharded_weights": "keep"}``: a model that FSDP
             or ZeRO-3 spread answers as it is, slower, and a rank that fails ends the job; by default

@@ -222,6 +222,8 @@ class Parts:
     def announce(self, facts: Mapping[str, str], aside: str, diagnostics: Diagnostics) -> None:
         """Say what begins, and what of an earlier run lies in its folder."""
         say(messages.opening(facts))
+        for note in self.settings.prompts.notes:
+            say(f"rm_monitor: {note}")
         if aside:
             say(f"rm_monitor: this folder holds an earlier run; {aside}")
         if diagnostics.same is not None:

@@ -203,7 +203,7 @@ class PromptFormat:
         if len(turns) != 1 or beside or (own and not any("{system}" in t for t in self.templates)):
             what = "a system text" if own and len(turns) == 1 else f"{len(turns)} turns"
             raise ValueError(
-                f"prompt {prompt.id!r} ({prompt.label}) has {'tools or the like' if beside else what}, for "
+                f"prompt {prompt.label} has {'tools or the like' if beside else what}, for "
                 f"which prompt_format={self.setting!r} has no place: use a Jinja template that renders it, "
                 "or leave the prompt out"
             )
@@ -213,7 +213,7 @@ class PromptFormat:
         if text is None:
             columns = ", ".join(f"`{name}`" for name in prompt.parts) or "one text and no columns"
             raise ValueError(
-                f"prompt {prompt.id!r} ({prompt.label}) has {columns}, for which no string of "
+                f"prompt {prompt.label} has {columns}, for which no string of "
                 f"prompt_format={self.setting!r} has exactly the places: write one with {{prompt}}, or a "
                 "list with one string for each kind of row"
             )

@@ -121,8 +121,8 @@ def load_prompts(
         )
     _check_ignored(columns, found)
     prompts = collected(found, source=name_of(source))
-    for loud, note in _notes(found):
-        log.log(logging.WARNING if loud else logging.INFO, "rm_monitor: %s", note)
+    for note in prompts.notes:  # a run shows them in its opening lines
+        log.info("rm_monitor: %s", note)
     return prompts
 
 
@@ -147,7 +147,7 @@ def collected(found: Sequence[Reading], *, source: str) -> PromptSet:
         prompts=_distinct(prompts, found),
         columns={name: tuple(reading.texts.get(name) for reading in found) for name in names},
         source=source,
-        notes=tuple(note for _, note in _notes(found)),
+        notes=tuple(_notes(found)),
     )
 
 
@@ -167,25 +167,20 @@ def _distinct(prompts: tuple[Prompt, ...], found: Sequence[Reading]) -> tuple[Pr
     return prompts
 
 
-def _notes(found: Sequence[Reading]) -> Iterator[tuple[bool, str]]:
-    """Whether it may change what the curve means, and what is to be known."""
+def _notes(found: Sequence[Reading]) -> Iterator[str]:
+    """What is to be known of how rows are read, what may change what the curve means first."""
     n = len(found)
     rendered = [reading.prompt for reading in found if reading.form == "rendered"]
     if rendered:
         yield (
-            True,
             f"{len(rendered)} of {n} prompts, such as {rendered[0].label}, are written out by a chat "
-            f"template "
-            "already: they are continued as they stand, with no template around them",
+            "template already: they are continued as they stand, with no template around them"
         )
     if transcripts := sum(reading.form == "transcript" for reading in found):
-        yield (
-            False,
-            f"{transcripts} of {n} prompts are transcripts (Human: ... Assistant: ...), asked as turns",
-        )
+        yield f"{transcripts} of {n} prompts are transcripts (Human: ... Assistant: ...), asked as turns"
     if unasked := dict.fromkeys(name for reading in found for name in reading.unasked):
         names = ", ".join(unasked)
-        yield False, f"columns that are no part of what is asked: {names}. If one is, join it with the prompt"
+        yield f"columns that are no part of what is asked: {names}. If one is, join it with the prompt"
 
 
 def _check_ignored(columns: Columns, found: Sequence[Reading]) -> None:

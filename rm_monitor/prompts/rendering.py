@@ -48,7 +48,7 @@ def prompt_ids(prompt: Prompt, tokenizer: Any, *, closed: bool = False) -> list[
     text = prompt_text(prompt, tokenizer)
     if missing := next(_left_out(prompt, text), ""):
         raise ValueError(
-            f"prompt {prompt.id!r} ({prompt.label}): the policy's chat template leaves out {missing}, so the "
+            f"prompt {prompt.label}: the policy's chat template leaves out {missing}, so the "
             "policy would not be asked it. Put it into the user's turn, pass prompt_format= with a template "
             "that renders it, or leave the prompt out"
         )
@@ -91,7 +91,7 @@ def _apply(prompt: Prompt, tokenizer: Any, **more: Any) -> Any:
         )
     except Exception as problem:  # a template says no in its own words, through whatever jinja raises
         raise ValueError(
-            f"prompt {prompt.id!r} ({prompt.label}): the policy's chat template refuses it (roles "
+            f"prompt {prompt.label}: the policy's chat template refuses it (roles "
             f"{[m['role'] for m in prompt.messages]}): {problem}"
         ) from problem
 
@@ -110,12 +110,12 @@ def _plain(prompt: Prompt) -> str:
     for name in ("tools", "documents", "template_kwargs"):
         if getattr(prompt, name):
             raise ValueError(
-                f"prompt {prompt.id!r} ({prompt.label}) has `{name}`, which only a chat template can show: "
+                f"prompt {prompt.label} has `{name}`, which only a chat template can show: "
                 "set `tokenizer.chat_template`, or pass prompt_format= with a template"
             )
     if len(prompt.messages) > 1:
         raise ValueError(
-            f"prompt {prompt.id!r} ({prompt.label}) has {len(prompt.messages)} turns and the policy's "
+            f"prompt {prompt.label} has {len(prompt.messages)} turns and the policy's "
             "tokenizer has no chat template: set `tokenizer.chat_template`, pass prompt_format= with a "
             "template, or give prompts of one turn"
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -44,6 +44,7 @@ class Comparison:
         lost: Ids of the prompts that A won against the reference and B lost, largest fall first.
         gained: Ids of the prompts that A lost and B won, largest gain first.
         tags: Tag -> paired change of the headline metric, worst first.
+        labels: Id of a prompt -> how it is named to people, where its text is known.
         left_out: Prompts without a score on one side: the numbers are of the others, which need not be like
             them.
     """
@@ -61,6 +62,7 @@ class Comparison:
     lost: tuple[str, ...] = ()
     gained: tuple[str, ...] = ()
     tags: dict[str, Estimate] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict, repr=False)
     left_out: int = 0
 
     @property
@@ -103,8 +105,8 @@ class Comparison:
                 f"  {self.left_out} prompts are left out: no score on one side; they may be unlike the others"
             )
         lines.append(f"  by prompt: {self.better} better, {self.worse} worse, {self.same} the same")
-        lines += [_flips("won against the reference and lost now", self.lost)] if self.lost else []
-        lines += [_flips("lost against the reference and won now", self.gained)] if self.gained else []
+        lines += [self._flips("won against the reference and lost now", self.lost)] if self.lost else []
+        lines += [self._flips("lost against the reference and won now", self.gained)] if self.gained else []
         if self.tags:
             lines.append(f"  {self.metric} by tag, worst first:")
             lines += [
@@ -112,6 +114,10 @@ class Comparison:
                 for tag, e in self.tags.items()
             ]
         return "\n".join([*lines, "", self._conclusion()])
+
+    def _flips(self, what: str, ids: Sequence[str]) -> str:
+        shown = ", ".join(self.labels.get(id, id) for id in ids[:8])
+        return f"  {what}: {len(ids)} ({shown}{', ...' if len(ids) > 8 else ''})"
 
     def _conclusion(self) -> str:
         e, name = self.change[self.metric], messages.label(self.metric)
@@ -192,6 +198,7 @@ def compare_points(
         lost=_flipped(a, b, difference),
         gained=_flipped(b, a, -difference),
         tags=_by_tag(a, b, metric, known),
+        labels={prompt.id: prompt.label for prompt in known},
         left_out=int((~np.isfinite(b.values[metric] - a.values[metric])).sum()),
     )
 
@@ -252,11 +259,6 @@ def _at(folder: Path, step: str) -> _Found:
     raise NotFoundError(
         f"step {step} of {folder} was not judged; the judged steps are {[p.step for p in points]}"
     )
-
-
-def _flips(what: str, ids: Sequence[str]) -> str:
-    shown = ", ".join(ids[:8])
-    return f"  {what}: {len(ids)} ({shown}{', ...' if len(ids) > 8 else ''})"
 
 
 def _plain(estimates: dict[str, Estimate]) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Prompt sets: ids, columns, notes, and errors that name rows as people know them."""
 
-import logging
 from types import SimpleNamespace
 
 import pytest
@@ -46,12 +45,11 @@ def test_half_an_emoji_is_healed_in_every_kind_of_row():
         load_prompts([row])[0].text.encode("utf-8")
 
 
-def test_rendered_prompts_are_said(caplog):
-    with caplog.at_level(logging.WARNING, logger="rm_monitor"):
-        found = load_prompts(["<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n", "Ho"])
+def test_rendered_prompts_are_noted():
+    found = load_prompts(["<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n", "Ho"])
     assert [p.raw for p in found] == [True, False]
-    assert "1 of 2 prompts" in caplog.text
-    assert "no template around them" in caplog.text
+    assert "1 of 2 prompts" in found.notes[0]
+    assert "no template around them" in found.notes[0]
 
 
 def test_columns_that_nobody_knows_are_noted():

@@ -103,7 +103,7 @@ def read(reply: Any, prompt: Prompt, sample: int, *, tokenizer: Any = None, befo
     """
     choices = reply.get("choices") if isinstance(reply, Mapping) else None
     if not isinstance(choices, list) or len(choices) != 1 or not isinstance(choices[0], Mapping):
-        raise GenerationError(f"the reply to prompt {prompt.id!r} has no single choice")
+        raise GenerationError(f"the reply to prompt {prompt.label} has no single choice")
     choice = choices[0]
     message = choice.get("message", choice)
     text = message.get("text", message.get("content")) if isinstance(message, Mapping) else None
@@ -113,7 +113,7 @@ def read(reply: Any, prompt: Prompt, sample: int, *, tokenizer: Any = None, befo
     if text is None and isinstance(thought, str):
         text = ""  # cut off while it was thinking, and the server has taken that out
     if not isinstance(text, str):
-        raise GenerationError(f"the reply to prompt {prompt.id!r} holds no text")
+        raise GenerationError(f"the reply to prompt {prompt.label} holds no text")
     count = -1
     if isinstance(thought, str):
         answer, thought = text, thought.strip()

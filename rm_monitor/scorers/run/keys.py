@@ -34,7 +34,7 @@ def check_rows(prompts: Sequence[Prompt], *columns: Sequence[Completion]) -> Non
             if prompt.id != completion.prompt_id:
                 raise ValueError(
                     f"`completions` are not in prompt order (first differs at row {i}): it answers "
-                    f"{completion.prompt_id!r}, the prompt is {prompt.id!r}"
+                    f"the id {completion.prompt_id!r}, and the prompt {prompt.label} has {prompt.id!r}"
                 )
 
 
