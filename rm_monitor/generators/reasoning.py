@@ -63,7 +63,7 @@ def opening(prompt: Prompt, tokenizer: Any) -> str:
     if not pairs and not harmony:
         return ""
     if not has_template(prompt, tokenizer):
-        text = prompt.text
+        text = prompt.rendered or prompt.text
     elif text := generation_prompt(prompt, tokenizer):
         return text
     else:  # a template that opens the answer whether or not it is asked to

@@ -174,8 +174,15 @@ def _notes(found: Sequence[Reading]) -> Iterator[str]:
     if rendered:
         yield (
             f"{len(rendered)} of {n} prompts, such as {rendered[0].label}, are written out by a chat "
-            "template already: they are continued as they stand, with no template around them"
+            "template already: they are continued as they stand, with no template around them; judges are "
+            "given the turns that were read back from them"
         )
+        unread = [prompt for prompt in rendered if not prompt.rendered]
+        if unread:
+            yield (
+                f"of {len(unread)} of these, such as {unread[0].label}, the turns could not be read back: "
+                "judges read the text as it stands, control tokens included. Give them as messages"
+            )
     if transcripts := sum(reading.form == "transcript" for reading in found):
         yield f"{transcripts} of {n} prompts are transcripts (Human: ... Assistant: ...), asked as turns"
     if unasked := dict.fromkeys(name for reading in found for name in reading.unasked):

@@ -17,6 +17,7 @@ from rm_monitor.prompts.names import kind_of, normal
 from rm_monitor.prompts.templates import PARTS
 from rm_monitor.prompts.turns import are_turns
 from rm_monitor.prompts.within import left_out
+from rm_monitor.prompts.written import turns_written
 from rm_monitor.text.whole import healed
 from rm_monitor.types import Message, Prompt
 
@@ -154,10 +155,13 @@ def _reading(
     )
     id = id_of(every, columns.id)
     tags = opened(every.get(columns.tags))
+    text = asked.messages[0]["content"] if asked.form == "rendered" else ""
+    read_back = turns_written(text)
     prompt = Prompt(
         id=id or "",
-        messages=asked.messages,
+        messages=read_back or asked.messages,
         raw=raw,
+        rendered=text if read_back else "",
         tags=tuple(str(t) for t in (tags if isinstance(tags, list) else [tags]) if t not in (None, "")),
         cluster=str(every.get("cluster") or ""),
         tools=also.tools,
@@ -231,7 +235,7 @@ def _unasked(left: Fields, prompt: Prompt, names: Mapping[str, str]) -> tuple[st
         if kind == "unknown" and (isinstance(value, str) or are_turns(value)):
             unknown.append(names[name])
         elif kind == "question":
-            lost = left_out(opened(value), f"{prompt.text} {prompt.template_kwargs}")
+            lost = left_out(opened(value), f"{prompt.rendered} {prompt.text} {prompt.template_kwargs}")
             if lost is not None:
                 raise ValueError(
                     f"has a column {names[name]!r} that belongs to the question by its name and would not "

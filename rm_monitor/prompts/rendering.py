@@ -113,6 +113,8 @@ def _plain(prompt: Prompt) -> str:
                 f"prompt {prompt.label} has `{name}`, which only a chat template can show: "
                 "set `tokenizer.chat_template`, or pass prompt_format= with a template"
             )
+    if prompt.rendered:
+        return str(healed(prompt.rendered))
     if len(prompt.messages) > 1:
         raise ValueError(
             f"prompt {prompt.label} has {len(prompt.messages)} turns and the policy's "

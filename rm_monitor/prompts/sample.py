@@ -144,7 +144,7 @@ def write_prompts(path: str | Path, prompts: PromptSet) -> None:
         kwargs = asked.pop("template_kwargs", None)
         row: dict[str, Any] = {"id": prompt.id, "prompt": asked.pop("messages"), **asked}
         if prompt.raw:
-            row["prompt"] = prompt.text
+            row["prompt"] = row.pop("rendered", prompt.text)
         row |= {"parts": dict(prompt.parts)} if prompt.parts else {}
         if kwargs:
             row["chat_template_kwargs"] = kwargs

@@ -55,6 +55,7 @@ def read_texts(folder: str | Path) -> tuple[tuple[Prompt, ...], tuple[ReferenceS
             id=row["id"],
             messages=tuple(row["messages"]),
             raw=row.get("raw", False),
+            rendered=row.get("rendered", ""),
             tags=tuple(row["tags"]),
             cluster=row["cluster"],
             tools=tuple(row.get("tools", ())),

@@ -35,6 +35,8 @@ class Prompt:
         id: Stable across runs: the key of every cache and of every paired comparison.
         messages: The turns so far, each as it came; the last one is not the assistant's.
         raw: The prompt came as plain text that is to be continued as it stands, without a chat template.
+        rendered: That text, where a chat template has written it out already and ``messages`` are the turns
+            that were read back from it, for judges and people; empty where ``messages`` hold the text itself.
         tags: Names of the slices this prompt belongs to; each gets a curve of its own.
         cluster: Prompts that are not independent (turns of one conversation) share a cluster; empty: alone.
         tools: Schemas of the tools that the model may call, for the chat template.
@@ -53,6 +55,7 @@ class Prompt:
     id: str
     messages: tuple[Message, ...]
     raw: bool = False
+    rendered: str = ""
     tags: tuple[str, ...] = ()
     cluster: str = ""
     tools: tuple[Mapping[str, Any], ...] = ()
@@ -83,6 +86,8 @@ class Prompt:
         asked: dict[str, Any] = {"messages": [dict(message) for message in self.messages]}
         if self.raw:
             asked["raw"] = True
+        if self.rendered:
+            asked["rendered"] = self.rendered
         if self.tools:
             asked["tools"] = [dict(tool) for tool in self.tools]
         if self.documents:

@@ -210,7 +210,8 @@ RENDERED = [
 @pytest.mark.parametrize("text", RENDERED)
 def test_a_rendered_prompt_is_continued_as_it_stands(text):
     found = read_row({"prompt": text}, 1)
-    assert (found.prompt.text, found.prompt.raw, found.form) == (text, True, "rendered")
+    assert (found.prompt.rendered or found.prompt.text, found.prompt.raw) == (text, True)
+    assert found.form == "rendered"
     with pytest.raises(ValueError, match=r"'system'.*ignore_columns"):
         read_row({"prompt": text, "system": MARKER}, 1)
 

@@ -231,7 +231,7 @@ class ServerGenerator:
                 body["skip_special_tokens"] = False
             return "/v1/completions", body
         if prompt.raw:
-            return "/v1/completions", {"prompt": prompt.text}
+            return "/v1/completions", {"prompt": prompt.rendered or prompt.text}
         beside = {
             "tools": list(prompt.tools),
             "documents": list(prompt.documents),
