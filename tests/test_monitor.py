@@ -73,6 +73,11 @@ def test_a_step_that_is_not_due_gives_none_and_judges_nothing(tmp_path):
     assert monitor.curve == ()
 
 
+def test_a_loop_that_gives_the_model_first_is_told_the_order(tmp_path):
+    with pytest.raises(ValueError, match=r"`step` is .* monitor\.step\(step, model, tokenizer\)"):
+        make(tmp_path).step(object(), None, 0)
+
+
 def test_the_same_step_again_replaces_its_point(tmp_path):
     monitor = make(tmp_path)
     monitor.evaluate(step=10)

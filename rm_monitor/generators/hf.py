@@ -20,7 +20,7 @@ from rm_monitor.generators.budget import rows_within
 from rm_monitor.generators.makers import kept, say_once, up_to_stop
 from rm_monitor.generators.noise import choose, row_keys
 from rm_monitor.generators.pick import sharpness
-from rm_monitor.generators.rows import Row, completion, end_tokens, rows_of
+from rm_monitor.generators.rows import Row, completion, end_tokens, refuse_not_finite, rows_of
 from rm_monitor.packed.memory import free_memory, give_back
 from rm_monitor.packed.precision import one_precision
 from rm_monitor.training.unwrap import unwrap
@@ -103,7 +103,9 @@ class HFGenerator:
                 queue = [i for i in queue if i not in done]
                 if progress is not None:
                     progress(len(answers), len(rows))
-        return [answers[i] for i in range(len(rows))]
+        said = [answers[i] for i in range(len(rows))]
+        refuse_not_finite(said)
+        return said
 
 
 def _rows_at_once(model: Any, mixed: torch.dtype | None, rows: Sequence[Row], sampling: Sampling) -> int:

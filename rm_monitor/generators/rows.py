@@ -12,7 +12,7 @@ from rm_monitor.generators.reasoning import opening, split
 from rm_monitor.prompts.rendering import prompt_ids
 from rm_monitor.types import Completion, Prompt, Sampling
 
-__all__ = ["Row", "completion", "end_tokens", "rows_of"]
+__all__ = ["Row", "completion", "end_tokens", "refuse_not_finite", "rows_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,20 @@ def completion(
         top10_mass=mass,
         tokens=tuple(tokens),
     )
+
+
+def refuse_not_finite(answers: Sequence[Completion]) -> None:
+    """Refuse answers of a policy whose logits are nan or infinite: what is drawn from them is no answer.
+
+    Raises:
+        GenerationError: How many, and of which prompt the first is.
+    """
+    lost = [answer for answer in answers if math.isnan(answer.entropy)]
+    if lost:
+        raise GenerationError(
+            f"the policy's logits are nan or infinite in {len(lost)} of {len(answers)} answers "
+            f"(first: prompt {lost[0].prompt_id!r}): training has diverged, or this dtype overflows"
+        )
 
 
 def end_tokens(model: Any, tokenizer: Any) -> tuple[list[int], int]:

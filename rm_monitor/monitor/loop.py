@@ -7,6 +7,7 @@ from pathlib import Path
 from rm_monitor.monitor.quietly import say
 from rm_monitor.monitor.run import Run
 from rm_monitor.records.history import History
+from rm_monitor.types.checks import whole
 
 __all__ = ["goes_back", "resumes_from"]
 
@@ -33,7 +34,11 @@ def resumes_from(folder: Path, step: int) -> int | None:
     Args:
         folder: Where our files lie.
         step: The first step that the loop asks about.
+
+    Raises:
+        ValueError: If it is no step, as where the model was given first.
     """
+    whole("step", step, "the number of the optimizer step: monitor.step(step, model, tokenizer)", at_least=0)
     judged = [point.step for point in History.read_bare(folder)]
     if not judged or judged[0] >= step:
         return None

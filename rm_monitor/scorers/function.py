@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -18,12 +18,15 @@ __all__ = ["FunctionScorer"]
 
 
 class FunctionScorer:
-    """Scores with ``f(prompts: list[str], completions: list[str])``.
+    """Scores with ``f(prompts: list[str], completions: list[str])``, called once an evaluation.
 
-    A third parameter gets the `Prompt` values.
+    A parameter that is called ``completions`` is given by its name, as TRL gives it, and then ``prompts``
+    too, if it is taken; otherwise the two lists come in this order. A parameter ``rows`` gets the `Prompt`
+    values.
 
     Args:
-        function: Returns one number a completion; one that is not finite is unscored.
+        function: Returns one number a completion, as a list, an array or a tensor on any device; None and
+            what is not finite is unscored.
         name: For people; None: the function's own.
         scale: What a difference of two scores means: ``"logit"`` only if its sigmoid is a probability.
         temperature: Divides differences of its scores, so that their sigmoid is a probability.
@@ -32,6 +35,10 @@ class FunctionScorer:
         time_limit: Seconds a call may take; a longer one is a gap on the curve. It is then called in a thread
             of its own, which goes on: until it has ended, further evaluations are gaps at once. None: no
             limit, and a line each minute.
+
+    Raises:
+        TypeError: If it cannot be called, cannot be called with two lists of texts, or has to be awaited.
+        ValueError: If ``scale`` or ``temperature`` breaks its rule.
 
     Example:
         >>> scorer = FunctionScorer(lambda prompts, completions: [len(c) for c in completions], name="length")
@@ -63,8 +70,7 @@ class FunctionScorer:
         self.name = str(name or getattr(function, "__name__", type(function).__name__))
         self.scale = scale
         self.temperature = temperature
-        self._function = Limited(function, self.name, time_limit)
-        self._with_prompts = _takes_three(function)
+        self._call = Limited(_caller(function, self.name), self.name, time_limit)
         self._fingerprint = fingerprint or getattr(function, "fingerprint", None)
 
     @property
@@ -85,11 +91,9 @@ class FunctionScorer:
         """
         # Half an emoji, cut off, is text that no tokenizer in the function would take.
         texts = [str(healed(p.text)) for p in prompts], [str(healed(c.text)) for c in completions]
-        returned: Any = (
-            self._function(*texts, list(prompts)) if self._with_prompts else self._function(*texts)
-        )
+        returned = self._call(texts[0], texts[1], prompts)
         try:
-            reward = np.asarray(returned, dtype=np.float64)
+            reward = np.asarray(_plain(returned), dtype=np.float64)
         except (TypeError, ValueError) as problem:
             raise ScorerError(f"function {self.name} must return numbers: {problem}") from problem
         if reward.shape != (len(completions),):
@@ -100,10 +104,51 @@ class FunctionScorer:
         return Scores(reward=np.where(np.isfinite(reward), reward, np.nan))
 
 
-def _takes_three(function: Callable[..., Any]) -> bool:
+_Caller: TypeAlias = Callable[[list[str], list[str], Sequence[Prompt]], Any]
+
+
+def _caller(function: Callable[..., Any], name: str) -> _Caller:
+    """How the function takes prompts and completions; what it cannot be given is refused before training."""
+    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__):
+        raise TypeError(
+            f"the reward function {name} has to be awaited, and is called: give a plain function, such as "
+            f"lambda prompts, completions: asyncio.run({name}(prompts, completions))"
+        )
     try:
-        parameters = inspect.signature(function).parameters.values()
+        signature = inspect.signature(function)
     except (TypeError, ValueError):  # built-ins without a signature
-        return False
-    places = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    return len(places) >= 3 and places[2].default is inspect.Parameter.empty
+        return lambda prompts, completions, rows: function(prompts, completions)
+    parameters = signature.parameters.values()
+    takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    named = {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    by_name = "completions" in named
+
+    def call(prompts: list[str], completions: list[str], rows: Sequence[Prompt]) -> Any:
+        given: dict[str, Any] = {"rows": list(rows)} if "rows" in named else {}
+        if not by_name:
+            return function(prompts, completions, **given)
+        if takes_all or "prompts" in named:
+            given["prompts"] = prompts
+        return function(completions=completions, **given)
+
+    more: dict[str, Any] = {"rows": []} if "rows" in named else {}
+    if by_name:
+        more |= {"completions": []} | ({"prompts": []} if takes_all or "prompts" in named else {})
+    try:
+        signature.bind(*(() if by_name else ([], [])), **more)
+    except TypeError as problem:
+        raise TypeError(
+            f"the reward function {name}{signature} is called with two lists of texts, {name}(prompts, "
+            f"completions), and returns one number a completion ({problem}). Give a function of these two; a "
+            "parameter called `rows` gets the Prompt values"
+        ) from problem
+    return call
+
+
+def _plain(returned: Any) -> Any:
+    """Numbers without their framework: numpy reads no tensor on a device, in bfloat16, or with a gradient."""
+    if hasattr(returned, "detach"):
+        return returned.detach().tolist()
+    if isinstance(returned, (list, tuple)):
+        return [_plain(x) for x in returned]
+    return returned

@@ -118,4 +118,5 @@ def did_you_mean(given: Any, known: list[str]) -> str:
 
 
 def _shown(value: Any) -> str:
-    return f"{value!r:.200}"
+    text = f"{value!r:.200}"
+    return type(value).__name__ if "\n" in text else text  # a model, a GenerationConfig

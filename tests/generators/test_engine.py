@@ -1,6 +1,8 @@
 """The engine says, token for token, what transformers' own `generate` says."""
 
+import copy
 import logging
+import math
 
 import pytest
 import torch
@@ -8,6 +10,7 @@ import transformers as hf
 from transformers import GenerationConfig
 
 from rm_monitor import RewardMonitor
+from rm_monitor.errors import GenerationError
 from rm_monitor.generators import load_generator
 from rm_monitor.generators.engine import EngineGenerator, paged
 from rm_monitor.generators.hf import HFGenerator
@@ -325,6 +328,23 @@ def test_adapters_are_part_of_what_answers(pages):
     found = said(answers(engine, model, DRAWN))
     assert_served(engine)
     assert found == said(answers(HFGenerator(), model, DRAWN)) != plain
+
+
+@pytest.mark.parametrize("generator", [EngineGenerator(), HFGenerator()], ids=["engine", "generate"])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_policy_whose_logits_are_nan_has_no_answers(generator, temperature, tiny_policy, tiny_tokenizer):
+    """Drawn from nan, the first token of the vocabulary would be said for ever, and judged."""
+    diverged = copy.deepcopy(tiny_policy)
+    with torch.no_grad():
+        diverged.lm_head.weight.fill_(math.nan)
+    prompt = Prompt(id="1", messages=({"role": "user", "content": "count from one to two"},))
+    with pytest.raises(GenerationError, match=r"nan or infinite in 1 of 1 answers .*diverged"):
+        generator.generate(
+            [prompt],
+            Sampling(max_new_tokens=4, temperature=temperature),
+            model=diverged,
+            tokenizer=tiny_tokenizer,
+        )
 
 
 def test_what_a_call_cost_is_measured():

@@ -27,7 +27,7 @@ from rm_monitor.generators.engine.varlen import Varlen, kernel_of, reference
 from rm_monitor.generators.hf import HFGenerator
 from rm_monitor.generators.makers import say_once
 from rm_monitor.generators.noise import row_keys
-from rm_monitor.generators.rows import Row, completion, end_tokens, rows_of
+from rm_monitor.generators.rows import Row, completion, end_tokens, refuse_not_finite, rows_of
 from rm_monitor.packed.linears import packed_linears
 from rm_monitor.packed.memory import free_memory, give_back
 from rm_monitor.packed.precision import one_precision
@@ -133,7 +133,7 @@ class EngineGenerator:
         answers, facts = self._run(inner, jobs, sampling, ends, progress, mixed)
         self._length |= {name: len(answer.tokens) for name, answer in zip(names, answers, strict=True)}
         self.facts, self.measured = facts, facts.measured(time.monotonic() - began)
-        return [
+        said = [
             completion(
                 row,
                 answer.tokens.tolist(),
@@ -144,6 +144,8 @@ class EngineGenerator:
             )
             for row, answer in zip(rows, answers, strict=True)
         ]
+        refuse_not_finite(said)
+        return said
 
     def _run(
         self,
