@@ -24,6 +24,7 @@ from rm_monitor.types import (
     Prompt,
     ReferenceSet,
     Scorer,
+    Scores,
 )
 
 __all__ = ["ScorerSet"]
@@ -127,15 +128,11 @@ class ScorerSet:
 
     def reference_rewards(self, name: str, references: ReferenceSet) -> FloatArray:
         """``(n,)`` rewards of a reference set by one pointwise scorer, scored once."""
-        known = self._reference_rewards.get((name, references.name))
-        if known is not None and known[0] == references:
-            return known[1]
-        scorer = self.scorers[name]
-        assert not isinstance(scorer, PreferenceScorer)
-        scored = scorer.score(self.prompts, references.completions)
-        reward = rewards.as_scores(scored, len(self.prompts), scorer=f"scorer {name!r}").reward
-        self._reference_rewards[name, references.name] = (references, reward)
-        return reward
+        if not self._knows(name, references):
+            scorer = self.scorers[name]
+            assert not isinstance(scorer, PreferenceScorer)
+            self._scores(name, scorer, (), (), [references])
+        return self._reference_rewards[name, references.name][1]
 
     def spent(self) -> dict[str, int]:
         """What the judges did so far: scores that were ``kept`` or ``new``, and ``tokens`` read."""
@@ -163,7 +160,7 @@ class ScorerSet:
     ) -> None:
         n, k = len(completions), len(completions[0])
         prompts, flat = self._flat(completions)
-        scores = rewards.as_scores(scorer.score(prompts, flat), n * k, scorer=f"scorer {name!r}")
+        scores = self._scores(name, scorer, prompts, flat, references)
         reward = scores.reward.reshape(n, k)
         rewards.merge(values, {"reward": reward}, prefix)
         attributes = {f"attribute/{a}": x.reshape(n, k) for a, x in scores.attributes.items()}
@@ -182,6 +179,36 @@ class ScorerSet:
             if i == 0:
                 compared["above_references"] = text_metrics.above(reward, fixed)
             rewards.merge(values, compared, prefix, "" if i == 0 else reference.name)
+
+    def _scores(
+        self,
+        name: str,
+        scorer: Scorer,
+        prompts: Sequence[Prompt],
+        completions: Sequence[Completion],
+        references: Sequence[ReferenceSet],
+    ) -> Scores:
+        """Scores of the completions; references not scored yet go along: a judge then reads a prompt once."""
+        new = [one for one in references if not self._knows(name, one)]
+        asked, answers = [*prompts], [*completions]
+        for one in new:
+            asked += self.prompts
+            answers += one.completions
+        scores = rewards.as_scores(scorer.score(asked, answers), len(asked), scorer=f"scorer {name!r}")
+        begin = len(prompts)
+        for one in new:
+            end = begin + len(self.prompts)
+            self._reference_rewards[name, one.name] = (one, scores.reward[begin:end])
+            begin = end
+        return Scores(
+            reward=scores.reward[: len(prompts)],
+            attributes={a: x[: len(prompts)] for a, x in scores.attributes.items()},
+            flags={f: x[: len(prompts)] for f, x in scores.flags.items()},
+        )
+
+    def _knows(self, name: str, references: ReferenceSet) -> bool:
+        known = self._reference_rewards.get((name, references.name))
+        return known is not None and known[0] == references
 
     def _prefer(
         self,

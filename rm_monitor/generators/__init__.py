@@ -15,13 +15,27 @@ def load_generator(spec: Any = None) -> Generator:
     """A way of answering.
 
     Args:
-        spec: None: the model being trained, in this process; a URL, or the arguments of `ServerGenerator`
-            as a mapping: a server; a path: recorded completions; a generator: itself.
+        spec: None: the model being trained, in this process; ``"vllm"``, or ``{"vllm": {...}}`` with the
+            arguments of `VLLMGenerator`: the same by vLLM; a URL, or the arguments of `ServerGenerator` as a
+            mapping: a server; a path: recorded completions; a generator: itself.
+
+    Raises:
+        ValueError: If vLLM is asked for and not installed, or a mapping has other keys than these.
     """
     if spec is None:
         from rm_monitor.generators.engine import EngineGenerator  # noqa: PLC0415  needs torch
 
         return EngineGenerator()
+    if spec == "vllm" or (isinstance(spec, Mapping) and "vllm" in spec):
+        from rm_monitor.generators.vllm import VLLMGenerator  # noqa: PLC0415  needs torch
+
+        options = spec["vllm"] if isinstance(spec, Mapping) else {}
+        if isinstance(spec, Mapping) and (len(spec) > 1 or not isinstance(options or {}, Mapping)):
+            raise ValueError(
+                "`generator` with `vllm` has that one key, and its options as a mapping, got "
+                f"{dict(spec)!r}: write {{'vllm': {{'memory': 2_000_000_000}}}}, or 'vllm'"
+            )
+        return VLLMGenerator(**(options or {}))
     if isinstance(spec, Mapping) or (isinstance(spec, str) and spec.startswith(("http://", "https://"))):
         from rm_monitor.generators.server import ServerGenerator  # noqa: PLC0415
 

@@ -46,10 +46,10 @@ class RewardMonitor(Copied):
         prompt_format: How prompts become what the policy is asked: None, by its chat template; ``"raw"``, a
             format string with ``{prompt}`` or several, a Jinja template; ``"as-trained"``, as found in the
             training rows; or a mapping with ``format``, ``chat_template_kwargs``, ``tools``, ``system``.
-        generator: How completions are made; None: in this process with the model being trained; a URL or a
-            mapping: a server (docs/generation-servers.md); ``{"sharded_weights": "keep"}``: a model that FSDP
-            or ZeRO-3 spread answers as it is, slower, and a rank that fails ends the job; by default
-            (``"gather"``) every rank has whole weights while it answers.
+        generator: How completions are made; None: in this process with the model being trained; ``"vllm"``:
+            by vLLM, in this process too; a URL or a mapping: a server (docs/generation-servers.md);
+            ``{"sharded_weights": "keep"}``: a model that FSDP or ZeRO-3 spread answers as it is, slower, a
+            rank that fails ends the job; by default (``"gather"``) every rank has whole weights meanwhile.
         kl: True: also log ``kl``, the divergence from the initial policy in nats a token, for two forward
             passes more; or the initial policy itself: a folder, hub id or model.
         overlap: True: all evaluations but the first of a run are made by a second process, of a copy of the
