@@ -145,7 +145,7 @@ def test_a_judge_function_beyond_its_time_is_a_gap_and_never_are_two_under_way()
         scorer.score(*asked)
     assert len(calls) == 1
     goes.set()
-    scorer._function._busy.join()
+    scorer._call._busy.join()
     assert scorer.score(*asked).reward.tolist() == [1.0]
 
 

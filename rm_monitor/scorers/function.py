@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -70,7 +71,7 @@ class FunctionScorer:
         self.name = str(name or getattr(function, "__name__", type(function).__name__))
         self.scale = scale
         self.temperature = temperature
-        self._call = Limited(_caller(function, self.name), self.name, time_limit)
+        self._call = Limited(_called(function, self.name), self.name, time_limit)
         self._fingerprint = fingerprint or getattr(function, "fingerprint", None)
 
     @property
@@ -104,10 +105,27 @@ class FunctionScorer:
         return Scores(reward=np.where(np.isfinite(reward), reward, np.nan))
 
 
-_Caller: TypeAlias = Callable[[list[str], list[str], Sequence[Prompt]], Any]
+@dataclass(frozen=True, slots=True)
+class _Called:
+    """The function, and how it takes its lists.
+
+    Attributes:
+        function: What the user gave.
+        names: Of the lists that it is given by name.
+        in_order: It is given prompts and completions in this order, not by name.
+    """
+
+    function: Callable[..., Any]
+    names: tuple[str, ...] = ()
+    in_order: bool = True
+
+    def __call__(self, prompts: list[str], completions: list[str], rows: Sequence[Prompt]) -> Any:
+        known = {"prompts": prompts, "completions": completions, "rows": list(rows)}
+        by_name = {name: known[name] for name in self.names}
+        return self.function(*((prompts, completions) if self.in_order else ()), **by_name)
 
 
-def _caller(function: Callable[..., Any], name: str) -> _Caller:
+def _called(function: Callable[..., Any], name: str) -> _Called:
     """How the function takes prompts and completions; what it cannot be given is refused before training."""
     if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__):
         raise TypeError(
@@ -117,25 +135,16 @@ def _caller(function: Callable[..., Any], name: str) -> _Caller:
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):  # built-ins without a signature
-        return lambda prompts, completions, rows: function(prompts, completions)
+        return _Called(function)
     parameters = signature.parameters.values()
-    takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters)
-    named = {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
-    by_name = "completions" in named
-
-    def call(prompts: list[str], completions: list[str], rows: Sequence[Prompt]) -> Any:
-        given: dict[str, Any] = {"rows": list(rows)} if "rows" in named else {}
-        if not by_name:
-            return function(prompts, completions, **given)
-        if takes_all or "prompts" in named:
-            given["prompts"] = prompts
-        return function(completions=completions, **given)
-
-    more: dict[str, Any] = {"rows": []} if "rows" in named else {}
-    if by_name:
-        more |= {"completions": []} | ({"prompts": []} if takes_all or "prompts" in named else {})
+    takes = {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    in_order = "completions" not in takes
+    names = takes & ({"rows"} if in_order else {"prompts", "completions", "rows"})
+    if not in_order and any(p.kind is p.VAR_KEYWORD for p in parameters):
+        names.add("prompts")
+    call = _Called(function, tuple(sorted(names)), in_order)
     try:
-        signature.bind(*(() if by_name else ([], [])), **more)
+        signature.bind(*(([], []) if in_order else ()), **dict.fromkeys(call.names))
     except TypeError as problem:
         raise TypeError(
             f"the reward function {name}{signature} is called with two lists of texts, {name}(prompts, "

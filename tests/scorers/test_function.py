@@ -1,6 +1,7 @@
 """A user's own function as the judge: called as it was written, or refused before training."""
 
 import functools
+import pickle
 
 import numpy as np
 import pytest
@@ -77,3 +78,15 @@ async def _waits(prompts, completions):
 def test_a_function_that_cannot_be_called_so_is_refused_before_training(function, named):
     with pytest.raises(TypeError, match=named):
         load_scorer(function)
+
+
+def by_length(prompts, completions):
+    return [len(c) for c in completions]
+
+
+def test_a_function_of_a_module_goes_to_another_process():
+    assert pickle.loads(pickle.dumps(load_scorer(by_length))).score(PROMPTS, ANSWERS).reward.tolist() == [
+        1,
+        2,
+        3,
+    ]
