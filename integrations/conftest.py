@@ -1,7 +1,8 @@
 """Tests with the real hosts: each runs in its host's own environment (`make hosts`)."""
 
-import json
 import os
+import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +13,6 @@ os.environ.update(DO_NOT_TRACK="1", AXOLOTL_DO_NOT_TRACK="1", RAY_USAGE_STATS_EN
 
 import pytest
 import yaml
-
-HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True)
@@ -38,31 +37,26 @@ class Given:
         return AutoModelForCausalLM.from_pretrained(folder / "best")
 
 
+def pytest_addoption(parser):
+    parser.addoption("--host", help="which of integrations/lives.py test_hosts.py is about")
+
+
 @pytest.fixture
 def given(tmp_path, monkeypatch):
+    """A copy of the task, which is made once an environment."""
     import torch
 
-    from rm_monitor.testing.tiny import tiny_run
+    from integrations.task import make
 
     torch.set_num_threads(1)
+    task = Path(sys.prefix) / "task"
+    if not task.exists():
+        half = task.with_suffix(".half")
+        shutil.rmtree(half, ignore_errors=True)
+        half.mkdir()
+        make(half)
+        half.rename(task)
+    shutil.copytree(task, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RM_MONITOR_CACHE", str(tmp_path / "cache"))
-    tiny_run("tiny")
-    rows = [json.loads(line) for line in Path("tiny/sft.jsonl").read_text().splitlines()]
-    chat = [
-        {
-            "messages": [
-                {"role": "user", "content": row["prompt"]},
-                {"role": "assistant", "content": row["completion"]},
-            ]
-        }
-        for row in rows
-    ]
-    Path("data").mkdir()
-    Path("data/chat.jsonl").write_text("".join(json.dumps(row) + "\n" for row in chat))
-    alpaca = [{"instruction": row["prompt"], "input": "", "output": row["completion"]} for row in rows]
-    Path("data/alpaca.json").write_text(json.dumps(alpaca))
-    Path("data/dataset_info.json").write_text(json.dumps({"counting": {"file_name": "alpaca.json"}}))
-    settings = yaml.safe_load((HERE / "monitor.yaml").read_text())
-    Path("monitor.yaml").write_text(yaml.safe_dump(settings))
-    return Given(tmp_path, settings)
+    return Given(tmp_path, yaml.safe_load(Path("monitor.yaml").read_text()))

@@ -1,12 +1,14 @@
-"""Build an environment for each host and run its test there: `python integrations/hosts.py [NAME ...]`.
+"""Build an environment for each host and run its tests there: `python integrations/hosts.py [NAME ...]`.
 
 An environment is pinned by `integrations/<host>/requirements.txt`, built once by uv into `.hosts/<host>`, and
 built again when that file changes. Packages that only serve GPUs, pictures or sound are left out
-(`overrides.txt`).
+(`overrides.txt`). Each host of `lives.py` then lives one life (`test_hosts.py`), and what was found goes into
+the table of README.md.
 """
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -14,6 +16,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 HERE = ROOT / "integrations"
+sys.path.insert(0, str(ROOT))
+
+from integrations.lives import HOSTS, table  # noqa: E402  found when the root is on the path
+
 PLACE = Path(os.environ.get("RM_MONITOR_HOSTS", ROOT / ".hosts"))
 QUICK = ("lightning", "accelerate", "trackers")  # two minutes together, once they are built
 COMMON = ("pytest>=8", "pytest-timeout", "datasets", "peft")
@@ -34,9 +40,10 @@ def main(names: list[str]) -> int:
         ok = build(name) and run(name)
         print(f"{name}: {'passed' if ok else 'FAILED'} in {time.monotonic() - began:.0f} s", flush=True)
         failed += [] if ok else [name]
-    print(
-        f"{len(names) - len(failed)} of {len(names)} hosts passed" + (f"; failed: {failed}" if failed else "")
-    )
+    table(PLACE / "results")
+    print((HERE / "README.md").read_text().partition("<!-- table -->")[2].partition("<!-- end -->")[0])
+    passed = f"{len(names) - len(failed)} of {len(names)} environments passed"
+    print(passed + (f"; failed: {failed}" if failed else ""))
     return len(failed)
 
 
@@ -84,6 +91,10 @@ def build(name: str) -> bool:
         command = [str(uv()), "pip", "install", "-q", "--python", str(python), "--no-deps", "-r", str(extra)]
         done = subprocess.run(command, check=False).returncode
     if done == 0:
+        for stub in (HERE / name).glob("stub/*"):  # packages that are imported and not used
+            ask = [str(python), "-c", "import sysconfig; print(sysconfig.get_paths()['purelib'])"]
+            place = Path(subprocess.run(ask, check=True, capture_output=True, text=True).stdout.strip())
+            shutil.copytree(stub, place / stub.name, dirs_exist_ok=True)
         mark.write_text(digest)
     return done == 0
 
@@ -102,21 +113,18 @@ def overrides() -> Path:
 
 
 def run(name: str) -> bool:
-    """The host's test, in its environment."""
-    python = PLACE / name / "bin" / "python"
-    command = [
-        str(python),
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "--timeout=1800",
-        str(HERE / name),
-    ]
+    """The environment's own tests, and the life of each host in it."""
+    lives = [host for host, about in HOSTS.items() if about.environment == name]
+    asked = [[str(HERE / name)]] if list((HERE / name).glob("test_*.py")) else []
+    asked += [["--host", host, str(HERE / "test_hosts.py")] for host in lives]
+    command = [str(PLACE / name / "bin" / "python"), "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     path = f"{PLACE / name / 'bin'}{os.pathsep}{os.environ['PATH']}"
-    env = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, check=False, cwd=ROOT, env=env).returncode == 0
+    env = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "RM_MONITOR_HOSTS": str(PLACE)}
+    codes = [
+        subprocess.run([*command, "--timeout=1800", *words], check=False, cwd=ROOT, env=env).returncode
+        for words in asked
+    ]
+    return not any(codes)
 
 
 def uv() -> Path:

@@ -303,6 +303,31 @@ def test_a_named_model_need_not_be_listed(server):
 
 
 @pytest.mark.parametrize(
+    "page",
+    [
+        lambda body: (500, {}),
+        lambda body: (200, {"data": []}),
+        lambda body: (200, [1]),
+        lambda body: (429, {}),
+    ],
+    ids=["an error", "empty", "no list", "too many requests"],
+)
+def test_the_list_of_models_is_a_hint_where_the_model_is_named(server, page):
+    """`transformers serve` lists nothing until its cache has a model, and answers all the same."""
+    listed, asked = server.policy.v1_models, []
+    server.policy.v1_models = lambda body: asked.append(1) or page(body)
+    neutral = {"top_k": -1, "repetition_penalty": 1.0}
+    try:
+        named = ServerGenerator(server.url, limits=QUICK, model="base", extra=neutral)
+        first_time = texts(named.generate(PROMPTS, GREEDY))
+        server.policy.v1_models = listed  # a page that comes later changes nothing of how it is asked
+        assert texts(named.generate(PROMPTS, GREEDY)) == first_time
+        assert len(asked) == 1
+    finally:
+        server.policy.v1_models = listed
+
+
+@pytest.mark.parametrize(
     ("owner", "path"), [("vllm", "/v1/completions"), ("huggingface", "/v1/chat/completions")]
 )
 def test_token_ids_go_only_to_servers_that_take_them(owner, path, server, tiny_tokenizer, monkeypatch):

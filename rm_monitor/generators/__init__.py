@@ -1,14 +1,22 @@
-"""Ways of answering prompts with the checkpoint as it stands; one a file."""
+"""Ways of answering prompts with the checkpoint as it stands; one a file.
+
+A package of somebody else's brings one under a name with the entry-point group ``rm_monitor.generators``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from rm_monitor.files.plugins import bring, brought
 
 if TYPE_CHECKING:
     from rm_monitor.types import Generator
 
 __all__ = ["load_generator"]
+
+GROUP = "rm_monitor.generators"  # of entry points
 
 
 def load_generator(spec: Any = None) -> Generator:
@@ -17,10 +25,12 @@ def load_generator(spec: Any = None) -> Generator:
     Args:
         spec: None: the model being trained, in this process; ``"vllm"``, or ``{"vllm": {...}}`` with the
             arguments of `VLLMGenerator`: the same by vLLM; a URL, or the arguments of `ServerGenerator` as a
-            mapping: a server; a path: recorded completions; a generator: itself.
+            mapping: a server; a path: recorded completions; a name that another package brings, or
+            ``{"source": name, **options}``; a generator: itself.
 
     Raises:
-        ValueError: If vLLM is asked for and not installed, or a mapping has other keys than these.
+        ValueError: If vLLM is asked for and not installed, a mapping has other keys than these, or
+            ``source`` is brought by nobody.
     """
     if spec is None:
         from rm_monitor.generators.engine import EngineGenerator  # noqa: PLC0415  needs torch
@@ -36,6 +46,10 @@ def load_generator(spec: Any = None) -> Generator:
                 f"{dict(spec)!r}: write {{'vllm': {{'memory': 2_000_000_000}}}}, or 'vllm'"
             )
         return VLLMGenerator(**(options or {}))
+    if isinstance(spec, Mapping) and "source" in spec:
+        return _brought(**spec)
+    if isinstance(spec, str) and not Path(spec).exists() and spec in brought(GROUP):
+        return _brought(spec)
     if isinstance(spec, Mapping) or (isinstance(spec, str) and spec.startswith(("http://", "https://"))):
         from rm_monitor.generators.server import ServerGenerator  # noqa: PLC0415
 
@@ -45,4 +59,15 @@ def load_generator(spec: Any = None) -> Generator:
 
         return RecordedGenerator(spec)
     generator: Generator = spec
+    return generator
+
+
+def _brought(source: str, **options: Any) -> Generator:
+    known = brought(GROUP)
+    if source not in known:
+        raise ValueError(
+            f"`source` of a generator names what another package brings, got {source!r}; installed are "
+            f"{sorted(known)} (entry points of the group {GROUP}); a server is given as {{url: ...}}"
+        )
+    generator: Generator = bring(known[source], **options)
     return generator

@@ -75,6 +75,14 @@ class Client:
         """
         return self._json("GET", path, self._call("GET", path, None))
 
+    def hint(self, path: str) -> Any:
+        """The JSON behind a path that nothing depends on: asked once; None if it does not come."""
+        try:
+            reply = self._wire.exchange("GET", f"{self.url}{path}", None, within=self.limits.read)
+            return self._json("GET", path, reply) if 200 <= reply.status < 300 else None
+        except (Broken, BadReply):
+            return None
+
     def post(self, path: str, body: Any) -> Any:
         """The JSON that answers a JSON body. Whatever is posted may be sent twice.
 

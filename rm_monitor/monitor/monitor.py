@@ -261,7 +261,7 @@ class RewardMonitor(Copied):
         Args:
             resume_step: Step the training resumes from; None: a fresh run, earlier points are history.
             output_dir: Used when the monitor was built without one.
-            report_to: Used when the monitor was built without ``report_to``.
+            report_to: Likewise: names, to which an open W&B run is added, or `Sink` objects and no more.
             horizon: Evaluations expected, if the alarm was built without.
             by_hand: A loop drives the run; False: a Trainer.
         """

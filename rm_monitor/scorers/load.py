@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from rm_monitor.errors import ScorerError
+from rm_monitor.files.plugins import bring, brought
 from rm_monitor.scorers.checkpoint import open_checkpoint
 from rm_monitor.scorers.detect import JUDGES, detect
 from rm_monitor.scorers.reads import only, refuse_unread
 from rm_monitor.types import Calibrated, Describes, PreferenceScorer, Scale, Scorer
 
 __all__ = ["load_scorer"]
+
+GROUP = "rm_monitor.scorers"  # of entry points
 
 _FUNCTION = ("fingerprint", "name", "scale", "temperature", "time_limit")
 
@@ -48,8 +51,10 @@ def load_scorer(
 
     Args:
         source: A hub id or local folder; a loaded ``*ForSequenceClassification`` model (with
-            ``tokenizer=``); a function ``f(prompts, completions) -> scores``; the URL of a server; or a
-            Scorer or PreferenceScorer, returned as it is. An option that a source does not read is refused.
+            ``tokenizer=``); a function ``f(prompts, completions) -> scores``; the URL of a server; a name
+            that another package brings (entry points ``rm_monitor.scorers``), which is called with the
+            options that are given; or a Scorer or PreferenceScorer, returned as it is. An option that a
+            source does not read is refused.
         kind: The family, where files do not tell (``nemotron``, ``pair_preference``, ``implicit``) or are
             wrong.
         index: Which label of a multi-label head is the reward.
@@ -102,7 +107,7 @@ def load_scorer(
         "temperature": temperature,
     }
     scorer = _load(source, kind, only(options))
-    if scorer is not source:  # another process can make it again
+    if scorer is not source and hasattr(scorer, "__dict__"):  # another process can make it again
         vars(scorer)["made_by"] = partial(load_scorer, source, kind=kind, **options)
     if show and scorer is not source and isinstance(scorer, Describes):
         print(scorer.describe(), file=sys.stderr, flush=True)
@@ -110,6 +115,11 @@ def load_scorer(
 
 
 def _load(source: Any, kind: str | None, given: dict[str, Any]) -> Scorer | PreferenceScorer:
+    named = given if kind is None else {**given, "kind": kind}
+    if isinstance(source, str) and not Path(source).exists() and source in (others := brought(GROUP)):
+        theirs: Scorer | PreferenceScorer = bring(others[source], **named)
+        _check_temperature(theirs)
+        return theirs
     if isinstance(source, (str, Path)):
         if str(source).startswith(("http://", "https://")):
             served: Scorer | PreferenceScorer
@@ -119,7 +129,6 @@ def _load(source: Any, kind: str | None, given: dict[str, Any]) -> Scorer | Pref
                 served = _call("remote", "load_remote", str(source), kind=kind, **given)
             return served
         return _from_files(source, kind, given)
-    named = given if kind is None else {**given, "kind": kind}
     if hasattr(source, "state_dict") and hasattr(source, "forward"):
         loaded = import_module("rm_monitor.scorers.loaded")
         refuse_unread(named, loaded.READS, "a model that is loaded already")

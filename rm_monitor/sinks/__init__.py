@@ -8,10 +8,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from importlib.util import find_spec
 from typing import Any
 
+from rm_monitor.files.plugins import bring, brought
 from rm_monitor.types import Sink, Update
 
 __all__ = ["NAMES", "default_sinks", "load_sinks"]
@@ -57,15 +58,18 @@ def load_sinks(report_to: Any = None) -> list[Sink]:
     return [PageSink(), ConsoleSink(), *cards, *(sink for given in asked for sink in _load(given))]
 
 
-def default_sinks(report_to: Sequence[str] = ()) -> list[Sink]:
+def default_sinks(report_to: Sequence[str | Sink] = ()) -> list[Sink]:
     """The sinks when the user asked for none: what the Trainer reports to, and W&B if a run is open.
 
-    A logger that we have no sink for is named in the log.
+    A logger that we have no sink for is named in the log. A host whose loggers all want its own step gives
+    sinks in place of names, and nobody else is asked.
 
     Example:
         >>> [type(sink).__name__ for sink in default_sinks(["none"])]
         ['PageSink', 'ConsoleSink', 'WandbSink']
     """
+    if any(not isinstance(given, str) for given in report_to):
+        return load_sinks(report_to)
     for name in report_to:
         if name in _GIVEN:
             log.warning(
@@ -81,7 +85,9 @@ def default_sinks(report_to: Sequence[str] = ()) -> list[Sink]:
                 "report_to= can pass them on.",
                 name,
             )
-    known = [name for name in report_to if (name in NAMES or name in _others()) and name != "wandb"]
+    known: list[Any] = [
+        name for name in report_to if (name in NAMES or name in _others()) and name != "wandb"
+    ]
     return load_sinks([*known, "wandb"])  # the W&B sink is silent while no run is open
 
 
@@ -105,7 +111,7 @@ def _load(given: Any) -> list[Sink]:
 def _named(name: str, **options: Any) -> Sink:
     others = _others()
     if name in others:
-        built: Sink = others[name].load()(**options)
+        built: Sink = bring(others[name], **options)
         return built
     if name in _OPEN_RUNS:
         from rm_monitor.sinks.open_run import OpenRunSink  # noqa: PLC0415  where it is asked for
@@ -135,8 +141,7 @@ def _need(name: str, package: str, install: str) -> None:
 
 def _others() -> dict[str, EntryPoint]:
     """Sinks that other packages bring, by name; ours go first."""
-    found = {point.name: point for point in entry_points(group=GROUP)}
-    return {name: point for name, point in found.items() if name not in NAMES}
+    return {name: point for name, point in brought(GROUP).items() if name not in NAMES}
 
 
 class FunctionSink:

@@ -12,7 +12,7 @@ from rm_monitor.errors import GenerationError
 from rm_monitor.generators.reasoning import delimiters, opening
 from rm_monitor.generators.server import dialects
 from rm_monitor.generators.server.weights import Weights, in_words, unavailable, written
-from rm_monitor.http import BadReply, Client, Clock, HTTPFailure, Limits, in_order
+from rm_monitor.http import Client, Clock, HTTPFailure, Limits, in_order
 from rm_monitor.prompts.rendering import prompt_ids
 from rm_monitor.text.waiting import Waiting
 from rm_monitor.types import Completion, Progress, Prompt, Sampling
@@ -81,6 +81,7 @@ class ServerGenerator:
         self.synced = weights == "synced"
         self.render = render
         self._model = model
+        self._known: dialects.Served | None = None  # of a model that is named
         self._loaded: str | None = None
         self._tokenizer = tokenizer
         self._concurrency = concurrency
@@ -173,12 +174,19 @@ class ServerGenerator:
         self._on_the_way = holder
 
     def _served(self) -> dialects.Served:
-        try:
+        """What the server lists; of a model that is named a hint, which may fail in any way.
+
+        It tells who renders prompts, so it is asked once: a page that comes and goes (`transformers serve`
+        lists nothing before its cache has a model) must not change how a run is asked.
+        """
+        if self._model is None:
             return dialects.served(self.client.get("/v1/models"))
-        except (BadReply, GenerationError):
-            if self._model is None:
-                raise
-            return dialects.Served((), "")  # a named model behind a server that lists none
+        if self._known is None:
+            try:
+                self._known = dialects.served(self.client.hint("/v1/models"))
+            except GenerationError:
+                self._known = dialects.Served((), "")
+        return self._known
 
     def _name(self, served: dialects.Served) -> str:
         wanted = self._loaded or self._model

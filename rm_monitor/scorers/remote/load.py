@@ -194,6 +194,12 @@ def _facts(client: Client, path: str) -> dict[str, str]:
 
 def _codec(name: str | None, served: Served, client: Client) -> Codec:
     name = name or {"vllm": "vllm", "sglang": "sglang"}.get(served.owner)
+    if name is None and served.owner == "llamacpp":
+        raise ScorerError(
+            f"{client.url} is llama.cpp's server, which writes the inputs of a reranker itself and not as a "
+            "reward model's authors do: serve the model with vLLM or SGLang, or give its .gguf file to "
+            "load_scorer, which reads it in this process"
+        )
     if name is None:
         raise ScorerError(
             f"{client.url} does not say which kind of server it is (owner {served.owner!r}): pass "
