@@ -32,9 +32,10 @@ def make(folder: Path) -> None:
     alpaca = [{"instruction": p, "input": "", "output": c} for p, c in pairs]
     (folder / "data").mkdir()
     (folder / "data" / "chat.jsonl").write_text("".join(json.dumps(row) + "\n" for row in chat))
-    (folder / "data" / "alpaca.json").write_text(json.dumps(alpaca))
+    (folder / "alpaca").mkdir()
+    (folder / "alpaca" / "alpaca.json").write_text(json.dumps(alpaca))
     names = {"counting": {"file_name": "alpaca.json"}}
-    (folder / "data" / "dataset_info.json").write_text(json.dumps(names))
+    (folder / "alpaca" / "dataset_info.json").write_text(json.dumps(names))
     shutil.copy(HERE / "monitor.yaml", folder)
 
 

@@ -130,7 +130,7 @@ def test_reasoning_that_the_server_took_out_stays_apart():
     "reply", [{}, {"choices": []}, {"choices": [{"message": {"content": None}}]}, [], "x"]
 )
 def test_a_reply_without_text_is_an_error(reply):
-    with pytest.raises(GenerationError, match="'p0'"):
+    with pytest.raises(GenerationError, match="prompt 'Hi'"):
         read(reply, PROMPTS[0], 0)
 
 
