@@ -173,7 +173,7 @@ def test_answers_against_themselves_are_even_by_definition_and_have_no_interval(
         assert e.value == 0.5
         assert math.isnan(e.low)
         assert math.isnan(e.high)
-        assert messages.interval(e, name) == "by definition, n 30"
+        assert messages.interval(e, name) == "by definition, 30 prompts"
     assert math.isfinite(same.metrics["reward"].low)
     texts[other] += "!"  # one answer is another: that is measured
     assert math.isfinite(against(references, texts=texts, samples=samples).metrics["win_prob"].low)

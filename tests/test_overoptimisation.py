@@ -53,7 +53,7 @@ def test_the_judge_rises_and_gold_falls_is_a_divergence_with_its_bound_first():
     assert 0 < found.drop.low < found.drop.value
     said = messages.note(found)
     assert said.startswith("Divergence. The win probability rose ")
-    assert said.index("at least") < said.index("likely overstated")
+    assert said.index("at least") < said.index("probably less")
     assert "About 5 in 100" in said
 
 

@@ -63,7 +63,7 @@ def test_a_constant_answer_policy_is_called_out_whatever_its_win_rate(win_prob):
     curve = [point(0, ["I will not say."] * 64, win_prob=win_prob)]
     (found,) = drift(curve)
     assert found.name == "duplicates"
-    assert "100.0% of answers are given to other prompts too" in messages.note(found)
+    assert "100.0% of answers are given to several prompts" in messages.note(found)
     assert drift([point(0, sentences(0, 64), win_prob=win_prob)]) == []
     assert drift(curve, usual=1.0) == [], "where one answer is right for all, it is no news"
 

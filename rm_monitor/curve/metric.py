@@ -30,6 +30,7 @@ class Metric:
         relative: ``worth`` is a share of the value at the start.
         sentence: What is said then, of ``{before}``, ``{now}``, ``{then}``, ``{more}`` and ``{change}``.
         more: Words for ``{more}``: where it rose, and where it fell.
+        advice: What to do about it, where it rose, and where it fell; empty: nothing.
         title: Of its picture on the page, beside the curve; empty: it has none.
         shown: W&B opens with its chart.
     """
@@ -46,6 +47,7 @@ class Metric:
     relative: bool = False
     sentence: str = ""
     more: tuple[str, str] = ("more", "less")
+    advice: tuple[str, str] = ("", "")
     title: str = ""
     shown: bool = False
 

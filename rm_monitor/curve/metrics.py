@@ -53,8 +53,10 @@ _SCORED = (
         kind="rate",
         of="references",
         worth=0.10,
-        sentence="{now} of scores are beyond every reference's, {before} at {then} (moved {change}): there "
-        "the reward model extrapolates.",
+        sentence="{more} scores are beyond every reference's than at {then}: {before} then, {now} now "
+        "({change}).",
+        more=("More", "Fewer"),
+        advice=("There the reward model extrapolates: read those answers, and ask a second judge.", ""),
         title="Beyond every reference's reward",
     ),
     Metric(

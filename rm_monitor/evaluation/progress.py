@@ -11,11 +11,12 @@ __all__ = ["SlowBar"]
 
 
 class SlowBar:
-    """A tqdm bar for work that may be over before anyone looks.
+    """A tqdm bar for work that may be over before anyone looks; a log file gets none.
 
     Args:
         label: Shown in front of the bar.
         patience: Seconds of work before the bar is drawn.
+        watched: Whether somebody looks; None: standard error is a terminal, or a notebook's.
         clock: Where the seconds come from.
 
     Example:
@@ -25,18 +26,24 @@ class SlowBar:
     """
 
     def __init__(
-        self, label: str, *, patience: float = 3.0, clock: Callable[[], float] = time.monotonic
+        self,
+        label: str,
+        *,
+        patience: float = 3.0,
+        clock: Callable[[], float] = time.monotonic,
+        watched: bool | None = None,
     ) -> None:
         self.label = label
         self.patience = patience
         self._clock = clock
         self._start = clock()
         self._bar: Any = None
+        self._watched = _is_watched() if watched is None else watched
 
     def __call__(self, done: int, total: int) -> None:
         """``done`` of ``total`` pieces are finished."""
         if self._bar is None:
-            if self._clock() - self._start < self.patience or done >= total:
+            if not self._watched or self._clock() - self._start < self.patience or done >= total:
                 return
             from tqdm.auto import tqdm  # noqa: PLC0415  only when a bar is drawn
 
@@ -49,3 +56,7 @@ class SlowBar:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+
+def _is_watched() -> bool:
+    return sys.stderr.isatty() or "ipykernel" in sys.modules

@@ -34,7 +34,7 @@ def averaged(
     names = f"{', '.join(map(str, steps[:-1]))} and {steps[-1]}"
     claim = {
         "better": f"is better than step {best}, the best",
-        "tied": f"cannot be told from step {best}, the best",
+        "tied": f"is tied with step {best}, the best",
         "worse": f"is worse than step {best}, the best",
         "unknown": f"cannot be compared with step {best}, the best: too few prompts were scored",
     }[standing]

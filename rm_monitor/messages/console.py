@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from rm_monitor.messages.numbers import interval, number
+from rm_monitor.messages.numbers import against_references, interval, label, number
 from rm_monitor.messages.signals import is_loud, note, notice
 from rm_monitor.messages.sparks import sparkline
 from rm_monitor.messages.verdict import claim, headline, others, why
@@ -14,19 +14,28 @@ from rm_monitor.types import Best, EvalPoint, Update, Verdict
 
 __all__ = ["alarm", "line", "news", "opening", "summary"]
 
+_SHORT = {"win_prob": "win prob", "win_rate": "win rate"}  # a line has 80 columns
+
 
 def opening(facts: Mapping[str, str]) -> str:
     """The first line of a run."""
     return (
         f"rm_monitor: {facts['prompts']} prompts against {facts['references']}, "
-        f"judged by {for_terminal(facts['reward_model'])}, {facts['every']}"
+        f"judged by {for_terminal(facts['reward_model'])}, {facts['every']}; {_read(facts)}"
     )
+
+
+def _read(facts: Mapping[str, str]) -> str:
+    """What the numbers of the lines that follow are."""
+    metric = facts.get("metric", "win_prob")
+    half = "; 50% is as good as the references" if against_references(metric) else ""
+    return f"the number is the {label(metric)}{half}"
 
 
 def line(update: Update) -> str:
     """One line an evaluation, at most 80 columns for usual names; fixed words, so that grep finds them."""
     point, verdict = update.point, update.verdict
-    start = f"rm_monitor step {point.step:<6}"
+    start = f"rm_monitor step {point.step:<5}"
     seconds = point.measured.get("seconds", math.nan)
     took = f"{seconds:.0f}s" if math.isfinite(seconds) else ""
     if "same_weights_as" in point.measured:
@@ -35,9 +44,10 @@ def line(update: Update) -> str:
         again = f" ({verdict.failed} in a row)" if verdict.failed > 1 else ""
         return f"{start} no number{again}: {for_terminal(point.reason)[:200]}; training goes on"
     e = point.metrics[update.metric]
-    value = f"{number(e.value, update.metric)} {update.metric} ({interval(e, update.metric)})"
+    name = _SHORT.get(update.metric, update.metric)
+    value = f"{number(e.value, update.metric)} {name} ({interval(e, update.metric)})"
     return (
-        f"{start} {value}  {_remark(update):<12} {took}".rstrip()
+        f"{start} {value}  {_remark(update):<13} {took}".rstrip()
         if point.status == "ok"
         else (f"{start} {value}  partial: {for_terminal(point.reason)} {took} {verdict.state}".rstrip())
     )
@@ -104,13 +114,13 @@ def summary(
     if known:
         star = next((i for i, p in enumerate(curve) if best is not None and p.step == best.step), None)
         span = f"{number(min(known), metric)} to {number(max(known), metric)}"
-        lines.append(f"  {sparkline(values, star=star)}  {metric}, {span}")
+        lines.append(f"  {sparkline(values, star=star)}  {label(metric)}, {span}")
     lines.append(f"  {headline(verdict)}")
     if verdict.state in ("degraded", "warned"):
         lines.append(f"  {why(verdict, metric=metric)}")
     if best is not None:
         is_top = verdict.best is not None and verdict.best.step == best.step
-        flattering = f"; chosen among {len(known)}, so it reads high" if len(known) > 1 and is_top else ""
+        flattering = f"; the choice among {len(known)} flatters it" if len(known) > 1 and is_top else ""
         lines.append(
             f"  Best: step {best.step}, {number(best.value.value, metric)} "
             f"({interval(best.value, metric)}{flattering})"

@@ -9,7 +9,7 @@ from rm_monitor.curve import metrics
 from rm_monitor.curve.metrics import label
 from rm_monitor.types import Estimate
 
-__all__ = ["against_references", "at_steps", "interval", "is_share", "label", "number", "points"]
+__all__ = ["against_references", "at_steps", "interval", "is_share", "label", "number", "points", "prompts"]
 
 
 def is_share(metric: str) -> bool:
@@ -58,13 +58,13 @@ def points(difference: float, metric: str = "win_prob") -> str:
 
 
 def interval(e: Estimate, metric: str = "win_prob", *, n: bool = True) -> str:
-    """An interval and its n.
+    """An interval, and how many prompts are behind it.
 
     Example:
         >>> interval(Estimate(0.65, 0.616, 0.687, 256))
-        '61.6 to 68.7, n 256'
+        '61.6 to 68.7, 256 prompts'
         >>> interval(Estimate(0.5, math.nan, math.nan, 256))  # its answers are the references
-        'by definition, n 256'
+        'by definition, 256 prompts'
     """
     low, high = (100 * e.low, 100 * e.high) if is_share(metric) else (e.low, e.high)
     digits = 1 if is_share(metric) else 2
@@ -73,7 +73,17 @@ def interval(e: Estimate, metric: str = "win_prob", *, n: bool = True) -> str:
     else:  # an estimate against references always has an interval
         defined = e.value == 0.5 and e.n > 0 and against_references(metric)
         text = "by definition" if defined else "interval unknown"
-    return f"{text}, n {e.n}" if n else text
+    return f"{text}, {prompts(e.n)}" if n else text
+
+
+def prompts(n: int) -> str:
+    """How many.
+
+    Example:
+        >>> prompts(1), prompts(96)
+        ('1 prompt', '96 prompts')
+    """
+    return "1 prompt" if n == 1 else f"{n} prompts"
 
 
 def _minus(text: str) -> str:

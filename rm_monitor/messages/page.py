@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from rm_monitor.messages.numbers import interval, is_share, label, number, points
+from rm_monitor.messages.numbers import interval, is_share, label, number, points, prompts
 from rm_monitor.messages.verdict import headline
+from rm_monitor.text.escape import for_terminal
 from rm_monitor.types import Best, Estimate, EvalPoint, State, Verdict
 
 __all__ = [
+    "about",
     "between_runs",
     "caption",
     "counts",
     "difference",
+    "gaps",
     "judge",
     "reading",
     "reads_high",
@@ -81,9 +84,9 @@ def difference(e: Estimate, metric: str, since: str) -> str:
 
     Example:
         >>> difference(Estimate(-0.18, -0.245, -0.114, 256), "win_prob", "since step 800")
-        '−18.0 points since step 800 (−24.5 to −11.4), n 256'
+        '−18.0 points since step 800 (−24.5 to −11.4, 256 prompts)'
     """
-    return f"{signed(e.value, metric)}{unit(metric)} {since} ({span(e, metric)}), n {e.n}"
+    return f"{signed(e.value, metric)}{unit(metric)} {since} ({span(e, metric)}, {prompts(e.n)})"
 
 
 def reading(
@@ -107,10 +110,54 @@ def reading(
             f"{signed(change.value, metric)}{unit(metric)} against step {best.step} ({span(change, metric)})"
         )
     if best is not None and point.step in best.tied:
-        parts.append("cannot be told from the best")
+        parts.append("tied with the best")
     if state in ("degraded", "warned", "recovered"):
         parts.append(state)
     return start + "; ".join(parts)
+
+
+def gaps(curve: Sequence[EvalPoint]) -> list[str]:
+    """Evaluations without a number, one line a stretch of one reason.
+
+    Example:
+        >>> gaps([EvalPoint(step=s, status="failed", reason="out of memory") for s in (20, 40)])
+        ['No number at steps 20 to 40 (2 evaluations failed): out of memory']
+    """
+    said, group = [], list[EvalPoint]()
+    for point in [*curve, None]:
+        if group and (point is None or (point.status, point.reason) != (group[0].status, group[0].reason)):
+            what = "failed" if group[0].status == "failed" else "skipped"
+            steps = (
+                f"step {group[0].step} ({what})"
+                if len(group) == 1
+                else f"steps {group[0].step} to {group[-1].step} ({len(group)} evaluations {what})"
+            )
+            said.append(f"No number at {steps}: {for_terminal(group[0].reason)[:300]}")
+            group = []
+        if point is not None and point.status in ("failed", "skipped"):
+            group.append(point)
+    return said
+
+
+def about(facts: Mapping[str, str], metric: str) -> str:
+    """A run in one line, from what is known of it: what was trained, judged by what, on what, when.
+
+    Example:
+        >>> about({"model": "smol", "reward model": "judge", "prompts": "64 from p.jsonl (ab12)"}, "win_rate")
+        'smol · win rate by judge · 64 prompts from p.jsonl'
+    """
+    asked = facts.get("prompts", "").partition(" (")[0]
+    many, _, source = asked.partition(" from ")
+    against = ", ".join(part.partition(":")[0] for part in facts.get("references", "").split("; ") if part)
+    parts = [
+        facts.get("model", ""),
+        f"{label(metric)} by {facts['reward model']}" if "reward model" in facts else "",
+        f"{many} prompts" + (f" from {source}" if source else "") if asked else "",
+        f"against {against}" if against else "",
+        facts.get("evaluated", ""),
+        f"begun {facts['begun']}" if "begun" in facts else "",
+    ]
+    return " · ".join(part for part in parts if part)
 
 
 def reads_high(best: Best, readings: int, metric: str) -> str:
@@ -118,8 +165,9 @@ def reads_high(best: Best, readings: int, metric: str) -> str:
     if readings < 2:
         return ""
     return (
-        f"Chosen among {readings} readings by how often its answers beat the run's other answers, so "
-        f"{number(best.value.value, metric)} reads high; a fair value needs prompts that did not choose it."
+        f"Step {best.step} is the best of {readings} because its answers win most often against those of "
+        "the other steps. A number that was chosen flatters: on other prompts "
+        f"{number(best.value.value, metric)} is probably a little less."
     )
 
 
@@ -159,7 +207,7 @@ def second_opinion(name: str, change: Estimate, metric: str, best: int, now: int
     way = "below" if change.value < 0 else "above"
     return (
         f"The second judge ({name}) {verb}: it sees step {now} {points(change.value, metric)} {way} "
-        f"step {best} ({span(change, metric)}, n {change.n})."
+        f"step {best} ({span(change, metric)}, {prompts(change.n)})."
     )
 
 

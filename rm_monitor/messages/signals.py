@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from rm_monitor.curve.metric import Metric
 from rm_monitor.curve.metrics import WATCHED, find
-from rm_monitor.messages.numbers import at_steps, interval, label, number, points
+from rm_monitor.messages.numbers import at_steps, interval, label, number, points, prompts
 from rm_monitor.text.escape import for_terminal
 from rm_monitor.types import Estimate, Signal
 
@@ -30,7 +30,8 @@ def is_grave(signal: Signal) -> bool:
 
 def is_loud(signal: Signal) -> bool:
     """Whether it is said wherever the verdict is; the rest is drift, said where there is room."""
-    return is_grave(signal) or signal.name in ("same_reward_model", "not_confirmed")
+    cut_off = signal.name == "truncated" and not signal.against
+    return is_grave(signal) or cut_off or signal.name in ("same_reward_model", "not_confirmed")
 
 
 def note(signal: Signal, *, metric: str = "win_prob") -> str:
@@ -56,8 +57,8 @@ def note(signal: Signal, *, metric: str = "win_prob") -> str:
         e = s.change
         size = "part" if e is None else f"{points(e.value)} ({_bare(e, 'win_prob')})"
         return (
-            f"Length explains {size} of the gain since {at_steps(s.against)}: at the references' length the "
-            "win probability is lc_win_prob (experimental; length may also be a merit)."
+            f"Length explains {size} of the gain since {at_steps(s.against)}: the rest is what the win "
+            "probability at the references' length has gained (an estimate; length may also be a merit)."
         )
     if s.name == "not_confirmed":
         return (
@@ -67,8 +68,14 @@ def note(signal: Signal, *, metric: str = "win_prob") -> str:
         )
     if s.name == "duplicates" and not s.against:
         return (
-            f"{number(s.now, 'duplicates')} of answers are given to other prompts too ({_bare(s.change)}, "
-            f"n {s.n}): whatever the {label(metric)}, few answers serve many prompts. Read them."
+            f"{number(s.now, 'duplicates')} of answers are given to several prompts ({_bare(s.change)}, "
+            f"{prompts(s.n)}): whatever the {label(metric)}, few answers serve many prompts. Read them."
+        )
+    if s.name == "truncated" and not s.against:
+        return (
+            f"{number(s.now, 'truncated')} of answers are cut off at {about} ({_bare(s.change)}, "
+            f"{prompts(s.n)}): scores of unfinished text say little. Raise it, unless training is to teach "
+            "the policy to end."
         )
     return _drift(s)
 
@@ -122,7 +129,7 @@ def _lost(s: Signal) -> str:
     """The bound of the test that fired, then what was measured, which reads high at an alarm."""
     if s.drop is None:
         return "by no known amount"
-    measured = f"the measured {points(s.drop.value)} is likely overstated; {s.n} prompts, paired"
+    measured = f"{points(s.drop.value)} measured, probably less; {prompts(s.n)}, paired"
     if not s.drop.low > 0:
         return f"against the run's own answers, by no sure amount ({measured})"
     return f"against the run's own answers, at least {points(s.drop.low)} ({measured})"
@@ -130,14 +137,25 @@ def _lost(s: Signal) -> str:
 
 def _drift(s: Signal) -> str:
     """The table's sentence for a text metric that moved."""
-    metric, rose = find(s.name), s.change is not None and s.change.value > 0
-    return metric.sentence.format(
-        more=metric.more[0 if rose else 1],
+    metric, way = find(s.name), 0 if s.change is not None and s.change.value > 0 else 1
+    said = metric.sentence.format(
+        more=metric.more[way],
         then=at_steps(s.against),
         before=_value(s.before, metric),
         now=_bare_value(s.now, metric),
-        change=f"{_bare(s.change, s.name)}, n {s.n}",
+        change=f"{_by(s.change, metric)}, {prompts(s.n)}",
     )
+    return f"{said} {metric.advice[way]}".strip()
+
+
+def _by(e: Estimate | None, metric: Metric) -> str:
+    """How much a metric moved: the interval of the change, in its unit."""
+    if e is None or not math.isfinite(e.low):
+        return "by an unknown amount"
+    unit, size = ("points", 100.0) if metric.is_share else (metric.unit, 1.0)
+    digits = 1 if metric.is_share else max(metric.digits, 1)
+    low, high = (f"{size * end:+.{digits}f}".replace("-", "−") for end in (e.low, e.high))
+    return f"changed by {low} to {high} {unit}".rstrip()
 
 
 def _value(value: float, metric: Metric) -> str:

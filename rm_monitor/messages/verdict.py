@@ -215,7 +215,7 @@ def others(verdict: Verdict, best: Best, *, metric: str = "win_prob") -> str:
     if top is None or top.step == best.step:
         return ties(best if top is None else top)
     if best.step in top.tied:
-        return f"It cannot be told from step {top.step}, whose weights are not on disk."
+        return f"It is tied with step {top.step}, whose weights are not on disk."
     return f"Step {top.step} was better ({number(top.value.value, metric)}), but its weights are not on disk."
 
 
@@ -226,7 +226,7 @@ def confirmed(best: Best, live: int, *, metric: str = "win_prob", answered: int 
         >>> from rm_monitor import Estimate
         >>> found = Best(step=80, value=Estimate(0.631, 0.58, 0.68, 128), tied=(90,))
         >>> confirmed(found, 90, answered=5).split("; ")[0]
-        'Best on held-out prompts: step 80, 63.1% (58.0 to 68.0, n 128), of the 5 that answered again'
+        'Best on held-out prompts: step 80, 63.1% (58.0 to 68.0, 128 prompts), of the 5 that answered again'
     """
     said = "The run itself had said so too." if live == best.step else f"The run itself had said step {live}."
     return (
@@ -237,14 +237,14 @@ def confirmed(best: Best, live: int, *, metric: str = "win_prob", answered: int 
 
 
 def ties(best: Best) -> str:
-    """How many other checkpoints cannot be told from the best."""
+    """How many other checkpoints are tied with the best: no difference between them is measured."""
     if not best.tied:
         return "No other checkpoint comes close."
     if len(best.tied) == 1:
-        return f"1 other checkpoint, step {best.tied[0]}, cannot be told from it.{_costs(best)}"
+        return f"1 other checkpoint, step {best.tied[0]}, is tied with it.{_costs(best)}"
     return (
         f"{len(best.tied)} other checkpoints, between step {min(best.tied)} and step {max(best.tied)}, "
-        f"cannot be told from it.{_costs(best)}"
+        f"are tied with it.{_costs(best)}"
     )
 
 

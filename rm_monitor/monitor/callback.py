@@ -112,6 +112,7 @@ class RewardMonitorCallback(CallbackActs):
         self._judged = run.last_step if state.global_step else None
         if self.examine and run.is_first:
             examine(run, settings.prompts, settings.references, dataset, tokenizer, self.parts.failures)
+        run.trains(model, args)
         self.monitor.note(state.global_step, {}, args)
         for logs in state.log_history:
             self.monitor.note(logs.get("step", 0), logs)

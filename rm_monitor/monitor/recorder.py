@@ -7,7 +7,7 @@ resumed run decides as the unbroken one would have. Nothing in here may stop tra
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from rm_monitor.checkpoints.selection import Selection
 from rm_monitor.curve import tables
 from rm_monitor.curve.measured import Measured
 from rm_monitor.messages.failures import FailureLog
+from rm_monitor.monitor.described import begun
 from rm_monitor.monitor.shown import Shown
 from rm_monitor.prompts.conditions import Conditions
 from rm_monitor.records.history import History
@@ -87,7 +88,7 @@ class Recorder:
             seed=rules.seed,
             clusters=tables.clusters(conditions().prompts),
         )
-        self._contamination: dict[str, Any] = {}
+        self._notes: dict[str, Any] = {}
         self._written: Any = None  # what the manifest says
         self._unshown: tuple[EvalPoint, Table | None, Verdict] | None = None
 
@@ -101,7 +102,7 @@ class Recorder:
         self.points = self._history.points()
         living = {p.step: p.attempt for p in self.points}
         aside = self._selection.begin(output_dir, living, self.attempt)
-        self._name_segment()
+        self.note({"begun": begun(self.folder, resumed=resume_step is not None)})
         if self._judging.fresh is not None:
             self._judging.fresh.begin(self._conditions().judged_by, set(living))
         if self.points:
@@ -180,9 +181,9 @@ class Recorder:
         if self._unshown is not None:
             self._show(*self._unshown)
 
-    def contaminated(self, found: dict[str, Any]) -> None:
-        """Note what of the prompts and references is in the training set; the manifest tells of it."""
-        self._contamination = found
+    def note(self, facts: Mapping[str, Any]) -> None:
+        """Note what people want to know beside the conditions; the manifest tells of it."""
+        self._notes = {**self._notes, **facts}
         self._name_segment()
 
     def lies(self, step: int, checkpoint: Path) -> None:
@@ -242,12 +243,11 @@ class Recorder:
     def _name_segment(self) -> None:
         """Points may be compared if what they depend on is equal; a change is written down."""
         conditions = self._conditions()
-        if conditions.segment == self.segment and self._contamination is self._written:
+        if conditions.segment == self.segment and self._notes is self._written:
             return
-        self.segment, self._written = conditions.segment, self._contamination
-        facts = {**conditions.manifest(), "rules": self.rules.as_dict(), "every": self._every}
-        if self._contamination:
-            facts["contamination"] = self._contamination
+        self.segment, self._written = conditions.segment, self._notes
+        rules = {"rules": self.rules.as_dict(), "every": self._every}
+        facts = {**conditions.manifest(), **rules, **self._notes}
         try:
             self._history.write_manifest(facts)
             write_texts(self.folder, conditions.prompts, conditions.references)

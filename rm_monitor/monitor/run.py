@@ -14,6 +14,7 @@ from typing import Any
 
 from rm_monitor.curve.measured import Measured
 from rm_monitor.errors import FirstEvaluationError, RanksLostError, RMMonitorError
+from rm_monitor.monitor.described import described
 from rm_monitor.monitor.life import EVERY_STEP, Life
 from rm_monitor.monitor.plan import Plan
 from rm_monitor.monitor.quietly import say
@@ -50,6 +51,7 @@ class Run(Life):
             return
         self.touched, tokenizer = True, tokenizer_of(tokenizer)
         parts = self.parts
+        self.trains(model)
         parts.check(model, tokenizer)
         setup = parts.evaluator.prepare(model)
         if self._background is not None:
@@ -201,7 +203,12 @@ class Run(Life):
     def contaminated(self, found: dict[str, Any]) -> None:
         """Note what of the prompts and references is in the training set."""
         if self._shared.recorder is not None:
-            self._shared.recorder.contaminated(found)
+            self._shared.recorder.note({"contamination": found})
+
+    def trains(self, model: Any, arguments: Any = None) -> None:
+        """Note what is trained, and how, for people who read of it later."""
+        if self._shared.recorder is not None:
+            self._shared.recorder.note(described(model, arguments))
 
     def close(self) -> None:
         """Wait for what is outstanding, print the summary and let go of files. Safe to call twice."""

@@ -218,7 +218,7 @@ def _rail(run: RunView, frame: Frame, y: float) -> Iterator[str]:
 
 
 def _ties(run: RunView, frame: Frame, y: float) -> Iterator[str]:
-    """A bar under the checkpoints that cannot be told from the best; the set may have holes."""
+    """A bar under the checkpoints tied with the best; the set may have holes."""
     best = run.verdict.best
     assert best is not None
     tied = {best.step, *best.tied}

@@ -22,6 +22,9 @@ def facts(manifest: Mapping[str, Any]) -> dict[str, str]:
     prompts = manifest.get("prompts")
     if prompts:
         found["prompts"] = f"{prompts['n']} from {prompts['source']} ({depends.get('prompts', 'unknown')})"
+    for name in ("model", "begun"):
+        if manifest.get(name):
+            found[name] = str(manifest[name])
     references = [
         f"{name}: {r['n']} from {r['source'] or 'the user'} ({depends.get('references', {}).get(name, 'unknown')})"
         for name, r in manifest.get("references", {}).items()
@@ -39,6 +42,9 @@ def facts(manifest: Mapping[str, Any]) -> dict[str, str]:
         found["seed"] = str(depends["seed"])
     if manifest.get("every"):
         found["evaluated"] = str(manifest["every"])
+    training = manifest.get("training", {})
+    if training:
+        found["training"] = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in training.items())
     versions = manifest.get("versions", {})
     if versions:
         found["versions"] = ", ".join(f"{name} {versions[name]}" for name in _VERSIONS if name in versions)

@@ -126,7 +126,7 @@ class Comparison:
             return f"B is worse than A: the {name} is {size} lower."
         if e.low > 0:
             return f"B is better than A: the {name} is {size} higher."
-        return "B cannot be told from A with these prompts."
+        return "A and B are tied: these prompts show no difference."
 
 
 class _Found(NamedTuple):

@@ -32,7 +32,7 @@ class Ranked:
             together with 95 %.
         head_to_head: Share of prompts on which its answer has the higher reward than the first run's, ties
             half; None where there are no rewards.
-        tied: It cannot be told from the first.
+        tied: No difference from the first is measured.
     """
 
     run: str
@@ -93,7 +93,7 @@ class Ranking:
                 beside = f"  {change}{'; tied with it' if r.tied else ''}"
             lines.append(f"{place}. {r.run}, step {r.step}: {value}{beside}")
         tied = sum(r.tied for r in self.runs) - 1
-        said = "no other run comes close" if tied < 1 else f"{tied} cannot be told from it"
+        said = "no other run comes close" if tied < 1 else f"{tied} tied with it"
         lines.append(
             f"Take {first.run}: the best with probability {self.p_best:.2f}, {said}; it costs at most "
             f"{messages.points(self.cost)} of how often answers win against the other runs'."

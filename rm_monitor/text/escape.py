@@ -11,6 +11,7 @@ import logging
 import os
 import re
 import traceback
+import unicodedata
 
 __all__ = [
     "InertLog",
@@ -35,7 +36,8 @@ _LONGEST_ERROR = 2000  # characters
 
 _NAMED = re.compile(r"KEY|TOKEN(?!IZERS)|SECRET|PASS|CREDENTIAL", re.IGNORECASE)  # of environment variables
 _KINDS = (
-    (re.compile(r"\b(hf_|sk-|gh[pousr]_|github_pat_|glpat-|xox[abprs]-|AKIA)[\w-]{12,}"), "[secret]"),
+    (re.compile(r"\bhf_[A-Za-z0-9]{12,}\b"), "[secret]"),
+    (re.compile(r"\b(sk-|gh[pousr]_|github_pat_|glpat-|xox[abprs]-|AKIA)[\w-]{12,}"), "[secret]"),
     (re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"), "[secret]"),
     (re.compile(r"\b(bearer|basic)\s+[\w.~+/=-]{6,}", re.IGNORECASE), r"\1 [secret]"),
     (re.compile(r"(?<=://)[^/\s@]+(?=@)"), "[secret]"),
@@ -54,13 +56,26 @@ _KINDS = (
 def visible(text: str, *, keep: str = "\n\t") -> str:
     r"""Control, bidirectional and zero-width characters as something one can see; lone surrogates replaced.
 
+    A joiner or non-joiner stays where a script needs it: in an emoji family, in Persian, in Hindi.
+
     Example:
         >>> visible("a\x1b[31mb\u202e")
         'a␛[31mb[U+202E]'
     """
     text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     shown = text.translate({i: mark for i, mark in _CONTROLS.items() if chr(i) not in keep})
-    return _INVISIBLE.sub(lambda m: f"[U+{ord(m.group()):04X}]", shown)
+    return _INVISIBLE.sub(lambda m: m.group() if _joins(m) else f"[U+{ord(m.group()):04X}]", shown)
+
+
+def _joins(found: re.Match[str]) -> bool:
+    """Whether it is a zero-width (non-)joiner between two letters of a joining script, or two emoji."""
+    text, i = found.string, found.start()
+    if found.group() not in "\u200c\u200d" or not 0 < i < len(text) - 1:
+        return False
+    before, after = text[i - 1], text[i + 1]
+    if found.group() == "\u200d" and (before == "\ufe0f" or unicodedata.category(before) in ("So", "Sk")):
+        return unicodedata.category(after) == "So"
+    return all(ord(c) > 0x590 and unicodedata.category(c)[0] in "LM" for c in (before, after))
 
 
 def cut(text: str, longest: int) -> str:

@@ -26,7 +26,7 @@ class Estimate(NamedTuple):
 
     Example:
         >>> print(Estimate(0.5, 0.0945, 0.905, 20))
-        0.5 (0.0945 to 0.905, n 20)
+        0.5 (0.0945 to 0.905, 20 prompts)
     """
 
     value: float
@@ -36,9 +36,13 @@ class Estimate(NamedTuple):
 
     def __str__(self) -> str:
         if not math.isfinite(self.value):
-            return f"unknown (n {self.n})"
+            return f"unknown ({_prompts(self.n)})"
         ends = f"{self.low:.3g} to {self.high:.3g}" if math.isfinite(self.low) else "interval unknown"
-        return f"{self.value:.3g} ({ends}, n {self.n})"
+        return f"{self.value:.3g} ({ends}, {_prompts(self.n)})"
+
+
+def _prompts(n: int) -> str:
+    return "1 prompt" if n == 1 else f"{n} prompts"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,14 +26,14 @@ class Best:
         value: Its headline metric. The highest of several readings reads high.
         checkpoint: Where it lies on disk; None if nothing was saved.
         p_best: Probability that it is truly the best of the curve, in [0, 1].
-        tied: Steps that cannot be told from it, without its own.
+        tied: Steps that are tied with it: no difference is measured. Without its own.
         cost: What taking it costs at most against whichever is truly the best, as a share of the pool score.
         earliest: The first step of ``tied`` and its own: the one with the least training.
         earliest_cost: What taking that one costs at most. All such bounds hold together in 95 % of runs.
 
     Example:
         >>> print(Best(step=8, value=Estimate(0.6, 0.5, 0.7, 64), checkpoint="out/best", tied=(4,)))
-        step 8, 0.6 (0.5 to 0.7, n 64), cannot be told from 4: out/best
+        step 8, 0.6 (0.5 to 0.7, 64 prompts), tied with 4: out/best
     """
 
     step: int
@@ -47,7 +47,7 @@ class Best:
 
     def __str__(self) -> str:
         chance = f", best with probability {self.p_best:.2f}" if math.isfinite(self.p_best) else ""
-        tied = f", cannot be told from {', '.join(map(str, self.tied))}" if self.tied else ""
+        tied = f", tied with {', '.join(map(str, self.tied))}" if self.tied else ""
         where = f": {self.checkpoint}" if self.checkpoint else ", not on disk"
         return f"step {self.step}, {self.value}{chance}{tied}{where}"
 
@@ -61,7 +61,8 @@ class Signal:
             sees a fall, the judge none) | ``training_reward`` (it rises while the headline falls) |
             ``same_reward_model`` (the judge is what is optimised) | ``length_explains`` |
             ``not_confirmed`` (a warning, by fresh prompts) | ``duplicates`` (most prompts get an answer that
-            others get too) | a text metric that moved: ``length``, ``truncated``, ``repetition`` ...
+            others get too) | ``truncated`` with nothing in ``against`` (many are cut off) | a text metric that
+            moved: ``length``, ``truncated``, ``repetition`` ...
         about: The scorer, log key or metric it is about; of ``same_reward_model``: what is the same.
         step: Where it is seen; None for what holds for the whole run.
         against: The earlier steps it is compared with.

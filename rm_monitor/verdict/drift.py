@@ -16,6 +16,9 @@ from rm_monitor.types import EvalPoint, Signal
 __all__ = ["drift"]
 
 ALPHA = 0.05  # of a run, for all metrics and evaluations together
+CUT_OFF = (
+    0.30  # share of answers that the limit cuts: from here on it is named at once, whether or not it moved
+)
 CONSTANT = 0.50  # share of answers that other prompts got too; of 56 models only gamed ones had over 0.03
 
 
@@ -23,6 +26,7 @@ def drift(
     curve: Sequence[EvalPoint],
     *,
     usual: float = 0.0,
+    limit: str = "the token limit",
     horizon: int | None = None,
     alpha: float = ALPHA,
     clusters: NDArray[Any] | None = None,
@@ -32,11 +36,13 @@ def drift(
     Each look at each metric gets its part of ``alpha`` (Bonferroni over metrics, the alarm's spending over
     looks), so that all intervals shown in a run hold together with probability ``1 - alpha``; and the change
     must be large enough to matter. A policy that gives most prompts an answer that others get too is named at
-    once, whether or not it moved, unless such answers are usual here (yes or no).
+    once, whether or not it moved, unless such answers are usual here (yes or no); so is a limit that cuts off
+    many answers, which is the commonest of wrong settings.
 
     Args:
         curve: Points in order of step.
         usual: Share of duplicates among answers that are known to be good, such as given references.
+        limit: What cuts answers off, in words.
         horizon: Evaluations the run will have; None: unknown.
         alpha: For all metrics and looks of a run.
         clusters: ``(n,)`` labels of prompts that belong together.
@@ -44,12 +50,15 @@ def drift(
     points = Curve(curve).holding()
     if not points or points[-1] is not curve[-1]:
         return []
-    many = list(_constant(points[-1], usual))
+    many = list(_constant(points[-1], usual, limit))
     known = {s.name for s in many}
     return [*many, *(s for s in _moved(points, horizon, alpha, clusters) if s.name not in known)]
 
 
-def _constant(point: EvalPoint, usual: float) -> Iterator[Signal]:
+def _constant(point: EvalPoint, usual: float, limit: str) -> Iterator[Signal]:
+    cut = point.metrics.get("truncated")
+    if cut is not None and cut.low > CUT_OFF:
+        yield Signal(name="truncated", about=limit, step=point.step, change=cut, now=cut.value, n=cut.n)
     share = point.metrics.get("duplicates")
     if share is not None and share.low > max(CONSTANT, (1.0 + usual) / 2.0):
         yield Signal(

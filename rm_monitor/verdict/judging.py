@@ -146,6 +146,7 @@ class Judging:
                 verdict,
                 lengths=self._lengths(points),
                 references=self._conditions().given_references,
+                limit=f"max_new_tokens={self._conditions().sampling.max_new_tokens}",
                 metric=rules.metric,
                 alarm=rules.alarm,
                 seed=rules.seed,

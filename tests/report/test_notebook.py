@@ -72,7 +72,7 @@ def test_a_verdict_and_a_point_show_themselves_escaped(ipython):
         step=3, metrics={"win_prob": Estimate(0.5, 0.4, 0.6, 9), "<b>": Estimate(1.0, 0.5, 1.5, 9)}
     )
     html = ipython.formats[EvalPoint](point)
-    assert "Step 3: 50.0% (40.0 to 60.0, n 9)" in html
+    assert "Step 3: 50.0% (40.0 to 60.0, 9 prompts)" in html
     assert "&lt;b&gt;" in html
     assert "<b>" not in html
 

@@ -87,7 +87,7 @@ def test_an_average_is_kept_if_it_is_better_or_tied_and_the_run_stays_as_it_was(
         assert made.checkpoint is None
         assert not list(target.parent.iterdir())
         assert "It is not kept." in str(made)
-    said = {"better": "is better than", "tied": "cannot be told from", "worse": "is worse than"}
+    said = {"better": "is better than", "tied": "is tied with", "worse": "is worse than"}
     assert said.get(standing, "cannot be compared with") in str(made)
     assert records(swept) == before
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rm_monitor.errors import is_out_of_memory
 from rm_monitor.generators.engine.choosing import Said
 from rm_monitor.generators.engine.facts import Facts
+from rm_monitor.generators.engine.pace import Pace
 from rm_monitor.generators.engine.rows import Flight, Table
 from rm_monitor.generators.engine.schedule import Answer, Queue
 from rm_monitor.types import Progress
@@ -35,7 +36,7 @@ class Decoder:
         take_off: Makes a flight without rows, for a room of so many slots.
         give_back: Returns what a flight that ran out of memory has left behind.
         facts: Where the cost is noted.
-        progress: Told how many rows are done.
+        progress: Told how much is done, in rows: what a row that is not done has said counts too.
 
     Attributes:
         room: As given, or as much as memory turned out to have.
@@ -53,7 +54,8 @@ class Decoder:
         facts: Facts,
         progress: Progress | None = None,
     ) -> None:
-        self.table, self.queue, self.facts, self.progress = table, queue, facts, progress
+        self.table, self.queue, self.facts = table, queue, facts
+        self._pace = None if progress is None else Pace(table, progress)
         self.ends = np.array(list(ends), dtype=np.int64)
         self.room, self._take_off, self._give_back = room, take_off, give_back
         self._flight: Flight | None = None
@@ -90,6 +92,8 @@ class Decoder:
             said = self._flight.step()
             self.facts.steps += 1
             self._keep(said)
+        if self._pace is not None:
+            self._pace.tell(len(self.answers), self._admitted)
 
     def _narrow(self) -> None:
         wave = self._admitted
@@ -117,5 +121,3 @@ class Decoder:
         self._admitted = [row for row in self._admitted if row not in gone]
         if self._flight is not None:
             self._flight.remove(done)
-        if self.progress is not None:
-            self.progress(len(self.answers), len(self.table.jobs))

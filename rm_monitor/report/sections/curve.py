@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from rm_monitor import messages, stats
 from rm_monitor.messages import page as sentences
@@ -59,18 +60,42 @@ def _legend(runs: Sequence[RunView]) -> Iterator[str]:
     points = [p for run in runs for p in run.curve]
     states = {state for run in runs for state in run.states.values()}
     ties = any(run.verdict.best and run.verdict.best.tied for run in runs)
+    half = messages.against_references(runs[0].metric)
     rows = [
+        (True, '<rect class="band" x="0" y="3" width="16" height="10"/>', "95 % interval of one evaluation"),
+        (True, marks.reading(8, 8, 0, "pt", 4.0), "one evaluation"),
+        (ties, marks.reading(8, 8, 0, "pt tied", 4.0), "tied with the best"),
         (any(run.best_step is not None for run in runs), marks.star(8, 8, 7), "best"),
-        (ties, '<path class="tiebar" d="M0 8H16"/>', "cannot be told from the best"),
+        (half, '<path class="ref" d="M0 8H16"/>', "50%: as good as the references"),
+        (True, '<circle class="fine" cx="8" cy="8" r="2.5"/>', "nothing to report"),
         ("warned" in states, marks.triangle(8, 8, "wrn"), "warned"),
         ("degraded" in states, marks.triangle(8, 8, "deg"), "degraded"),
+        (ties, '<path class="tiebar" d="M0 8H16"/>', "no difference from the best is measured"),
+        (
+            any(run.headline_changes for run in runs),
+            '<path class="whisk" d="M8 1V15"/>',
+            "change from the best, 95 % for all evaluations together",
+        ),
         (
             any(p.status == "partial" for p in points),
             marks.diamond(8, 8),
             "too few scored: shown, not compared",
         ),
         (any(p.status in ("failed", "skipped") for p in points), marks.cross(8, 8), "no number: a gap"),
-        (True, '<rect class="band" x="0" y="3" width="16" height="10"/>', "95 % interval of one reading"),
+        (
+            any(a.segment != b.segment for run in runs for a, b in pairwise(run.curve)),
+            '<path class="segline" d="M6.5 1V15M9.5 1V15"/>',
+            "new set-up: not compared with what is before",
+        ),
+        (
+            any(
+                a.segment == b.segment and a.attempt != b.attempt
+                for run in runs
+                for a, b in pairwise(run.curve)
+            ),
+            '<path class="resume" d="M8 5V13"/>',
+            "resumed",
+        ),
     ]
     yield '<p class="legend run0">'
     for seen, drawn, text in rows:

@@ -38,6 +38,9 @@ def opening(run: RunView, *, first: bool = True) -> Iterator[str]:
     verdict, metric = run.verdict, run.metric
     state, claim = sentences.split(messages.headline(verdict))
     level = "h1" if first else "h2"
+    about = sentences.about(run.facts, metric)
+    if about:
+        yield f'<p class="about">{for_html(about)}</p>'
     yield f'<div class="verdict {verdict.state}">'
     yield f'<{level} class="claim"><span class="st">{mark(run)} {for_html(state)}</span> {for_html(claim)}</{level}>'
     why = messages.why(verdict, metric=metric)
@@ -45,5 +48,13 @@ def opening(run: RunView, *, first: bool = True) -> Iterator[str]:
         yield f"<p>{prose(why)}</p>"
     yield f'<p class="do">{for_html(messages.todo(verdict, run.best, metric=metric))}</p></div>'
     loud = [messages.note(signal, metric=metric) for signal in verdict.signals if messages.is_loud(signal)]
+    loud += _gaps(run)
     if loud:
         yield f'<div class="signal">{"".join(f"<p>{prose(text)}</p>" for text in loud)}</div>'
+
+
+def _gaps(run: RunView) -> list[str]:
+    """Why numbers are missing; of many gaps the latest."""
+    said = sentences.gaps(run.curve)
+    more = [f"{len(said) - 2} earlier gaps: see how this was made."] if len(said) > 3 else []
+    return [*more, *(said[-2:] if more else said)]

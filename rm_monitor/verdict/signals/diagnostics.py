@@ -73,6 +73,7 @@ class Diagnostics:
         *,
         lengths: length_control.LengthControl | None = None,
         references: ReferenceSet | None = None,
+        limit: str = "the token limit",
         **rules: Any,
     ) -> tuple[Signal, ...]:
         """Every signal that holds at the last point.
@@ -82,6 +83,7 @@ class Diagnostics:
             verdict: What the headline says of them.
             lengths: From `length_control`.
             references: Answers that were given as good ones; None: there are none.
+            limit: What cuts answers off, in words.
             **rules: As for `rm_monitor.verdict.signals.overoptimisation.second_opinions`.
         """
         if not curve:
@@ -99,5 +101,5 @@ class Diagnostics:
         alarm, horizon = rules.get("alarm"), rules.get("horizon")
         if alarm is not None and alarm.horizon is not None:
             horizon = alarm.horizon
-        found += drift(curve, usual=usual, horizon=horizon, clusters=rules.get("clusters"))
+        found += drift(curve, usual=usual, limit=limit, horizon=horizon, clusters=rules.get("clusters"))
         return tuple(found)
