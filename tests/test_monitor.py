@@ -2,6 +2,8 @@
 
 import json
 import math
+import subprocess
+import sys
 
 import pytest
 
@@ -251,3 +253,24 @@ def test_closing_twice_prints_one_summary(tmp_path, capsys):
     monitor.close()
     monitor.close()
     assert capsys.readouterr().out.count("evaluations") == 1
+
+
+def test_a_run_that_nobody_closed_has_last_words_and_one_that_was_has_none(tmp_path):
+    monitor = run(make(tmp_path), [0, 10])
+    said = monitor.run.last_words()
+    assert "2 evaluations" in said
+    assert "win probability" in said
+    monitor.close()
+    assert monitor.run.last_words() == ""
+
+
+def test_ctrl_c_lets_a_run_say_what_was_best():
+    script = (
+        "from rm_monitor.monitor.at_exit import say_at_exit\n"
+        "class Run:\n    def last_words(self): return 'Best: step 10'\n"
+        "def main():\n    run = Run()\n    say_at_exit(run)\n    raise KeyboardInterrupt\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert "KeyboardInterrupt" in done.stderr
+    assert done.stdout == "Best: step 10\n"

@@ -181,10 +181,7 @@ TEXT_METRICS: tuple[tuple[Metric, Callable[[_Answer], float]], ...] = (
             sentence="{more} phrases of an answer stand in answers to other prompts too than at {then}: "
             "{before} then, {now} now ({change}).",
             more=("More", "Fewer"),
-            advice=(
-                "Usual where a format is learnt; else: does a stock phrase please the judge?",
-                "",
-            ),
+            advice=("Usual where a format is learnt; else: a phrase that pleases the judge?", ""),
             title="Phrases shared with other answers",
         ),
         _shared,
@@ -196,8 +193,8 @@ TEXT_METRICS: tuple[tuple[Metric, Callable[[_Answer], float]], ...] = (
             unit="bits",
             worth=0.15,
             relative=True,
-            sentence="The policy is {more} sure of its tokens than at {then}: entropy {before} then, {now} now "
-            "({change}).",
+            sentence="The policy is {more} sure of its tokens than at {then}: entropy {before} then, {now} "
+            "now ({change}).",
             more=("less", "more"),
             advice=("", "Usual in fine-tuning; in RL little is left to explore."),
             title="Entropy of the next token, bits",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rm_monitor.errors import RanksLostError
+from rm_monitor.monitor.at_exit import say_at_exit
 from rm_monitor.monitor.background import Background, make_background
 from rm_monitor.monitor.parts import Parts
 from rm_monitor.monitor.plan import Planner
@@ -128,6 +129,13 @@ class Life:
         parts.metric = found.metric
         self.last_step = found.curve[-1].step if found.curve else None
         self.state = "open"
+        say_at_exit(self)
+
+    def last_words(self) -> str:
+        """What is said if the process ends now: the summary of a run that nobody closed, else nothing."""
+        if self.state != "open" or self._shared.recorder is None or not self.curve:
+            return ""
+        return f"rm_monitor: training ended early\n{self._shared.recorder.summary()}"
 
     def reopen(self) -> None:
         """Go on with a run that was closed: what is judged now is a further point of the same attempt."""

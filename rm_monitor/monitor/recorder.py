@@ -205,19 +205,23 @@ class Recorder:
     def facts(self) -> dict[str, str]:
         """The run in words."""
         conditions = self._conditions()
-        references = ", ".join(r.name for r in conditions.references)
         return {
             "prompts": str(len(conditions.prompts)),
-            "references": references or "the initial policy's own answers",
+            "references": ", ".join(r.name for r in conditions.references)
+            or "the initial policy's own answers",
             "reward_model": ", ".join(conditions.scorers),
             "every": self._every,
             "metric": self.rules.metric,
         }
 
     def close(self) -> str:
-        """Let sinks send what they hold back, let go of the files; the run's summary."""
+        """Let sinks send what they hold back, let go of the files; then `summary`."""
         self._shown.close()
         self._history.close()
+        return self.summary()
+
+    def summary(self) -> str:
+        """The run's end, or where it stands, in words."""
         return messages.summary(
             self.curve, self.verdict, self.best, metric=self.rules.metric, output_dir=str(self.folder)
         )

@@ -61,8 +61,8 @@ class Signal:
             sees a fall, the judge none) | ``training_reward`` (it rises while the headline falls) |
             ``same_reward_model`` (the judge is what is optimised) | ``length_explains`` |
             ``not_confirmed`` (a warning, by fresh prompts) | ``duplicates`` (most prompts get an answer that
-            others get too) | ``truncated`` with nothing in ``against`` (many are cut off) | a text metric that
-            moved: ``length``, ``truncated``, ``repetition`` ...
+            others get too) | ``truncated`` with nothing in ``against`` (many are cut off) | a text
+            metric that moved: ``length``, ``truncated``, ``repetition`` ...
         about: The scorer, log key or metric it is about; of ``same_reward_model``: what is the same.
         step: Where it is seen; None for what holds for the whole run.
         against: The earlier steps it is compared with.
