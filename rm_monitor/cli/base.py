@@ -10,7 +10,7 @@ import typer
 from rm_monitor.cli.helped import Helped
 from rm_monitor.text.escape import for_screen, redact
 
-__all__ = ["Config", "Json", "app", "echo"]
+__all__ = ["Config", "ExitCode", "Json", "app", "echo"]
 
 app = typer.Typer(
     name="rm-monitor",
@@ -21,6 +21,10 @@ app = typer.Typer(
 )
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object for a program to read.")]
+ExitCode = Annotated[
+    bool,
+    typer.Option("--exit-code", help="Exit 1 if it got worse (degraded), as `git diff --exit-code` does."),
+]
 Config = Annotated[Path | None, typer.Option(help="YAML file with the settings of RewardMonitor.")]
 
 

@@ -25,7 +25,7 @@ def score(
     from rm_monitor.report.plain import plain  # noqa: PLC0415  each command pays for itself only
     from rm_monitor.runs import score_file  # noqa: PLC0415
 
-    point, _ = score_file(completions, config)
+    point, _, _ = score_file(completions, config)
     if as_json:
         echo(dumps({name: plain(e) for name, e in point.metrics.items()}))
         return

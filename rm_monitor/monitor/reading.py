@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rm_monitor.errors import RMMonitorError
 from rm_monitor.monitor.monitor import RewardMonitor
 from rm_monitor.monitor.run import Run
-from rm_monitor.types import EvalPoint
+from rm_monitor.types import EvalPoint, Table
 
 __all__ = ["judge_once", "reader"]
 
@@ -24,14 +25,14 @@ def reader(monitor: RewardMonitor, output_dir: str | Path | None = None) -> Run:
     return run
 
 
-def judge_once(monitor: RewardMonitor) -> EvalPoint:
-    """Measure what the generator gives, without a model, a folder or a run.
+def judge_once(monitor: RewardMonitor) -> tuple[EvalPoint, Table]:
+    """Measure what the generator gives, without a model, a folder or a run: the point, and its rows.
 
     Raises:
         Exception: Whatever went wrong.
     """
     parts = monitor._parts
     measured = parts.evaluator.measure(None, None, step=0)
-    if measured.error is not None:
-        raise measured.error
-    return parts.point_of(measured, step=0)
+    if measured.error is not None or measured.table is None:
+        raise measured.error or RMMonitorError("nothing was measured")
+    return parts.point_of(measured, step=0), measured.table

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 from rm_monitor import messages, stats
 from rm_monitor.curve import tables
 from rm_monitor.curve.metrics import HEADLINES, interval
-from rm_monitor.errors import NotFoundError
 from rm_monitor.messages import page as sentences
 from rm_monitor.report.plain import plain
-from rm_monitor.runs.read import load_run
-from rm_monitor.runs.score import score_file
+from rm_monitor.runs.beside import Pair
+from rm_monitor.runs.found import differ, find, pairs_of
 from rm_monitor.types import Estimate, EvalPoint, FloatArray, Prompt
 
 __all__ = ["Comparison", "compare", "compare_points"]
 
 _SHOWN = (*HEADLINES, "length")
+FLIPS = 5  # prompts named of those that flipped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +43,9 @@ class Comparison:
         same: Prompts on which neither has.
         lost: Ids of the prompts that A won against the reference and B lost, largest fall first.
         gained: Ids of the prompts that A lost and B won, largest gain first.
+        labels: Id of a prompt -> its row and first words, where its text is known.
+        pairs: Prompts with both answers, what fell most first; as many as were asked for.
         tags: Tag -> paired change of the headline metric, worst first.
-        labels: Id of a prompt -> how it is named to people, where its text is known.
         left_out: Prompts without a score on one side: the numbers are of the others, which need not be like
             them.
     """
@@ -61,8 +62,9 @@ class Comparison:
     same: int
     lost: tuple[str, ...] = ()
     gained: tuple[str, ...] = ()
+    labels: dict[str, str] = field(default_factory=dict, repr=False)
+    pairs: tuple[Pair, ...] = ()
     tags: dict[str, Estimate] = field(default_factory=dict)
-    labels: Mapping[str, str] = field(default_factory=dict, repr=False)
     left_out: int = 0
 
     @property
@@ -86,6 +88,8 @@ class Comparison:
             "same": self.same,
             "lost": list(self.lost),
             "gained": list(self.gained),
+            "labels": self.labels,
+            "pairs": [asdict(pair) for pair in self.pairs],
             "tags": _plain(self.tags),
             "left_out": self.left_out,
         }
@@ -95,7 +99,8 @@ class Comparison:
         for name, e in self.change.items():
             before, after = (messages.number(x[name].value, name) for x in (self.before, self.after))
             lines.append(
-                f"  {name:10} {before:>8} -> {after:<8}  {sentences.difference(e, name, 'B minus A')}"
+                f"  {messages.label(name):16} {before:>8} -> {after:<8}  "
+                f"{sentences.difference(e, name, 'B minus A')}"
             )
         if self.head_to_head is not None:
             share = messages.number(self.head_to_head.value)
@@ -105,19 +110,23 @@ class Comparison:
                 f"  {self.left_out} prompts are left out: no score on one side; they may be unlike the others"
             )
         lines.append(f"  by prompt: {self.better} better, {self.worse} worse, {self.same} the same")
-        lines += [self._flips("won against the reference and lost now", self.lost)] if self.lost else []
-        lines += [self._flips("lost against the reference and won now", self.gained)] if self.gained else []
+        lines += self._flips("won against the reference and lost now", self.lost)
+        lines += self._flips("lost against the reference and won now", self.gained)
         if self.tags:
-            lines.append(f"  {self.metric} by tag, worst first:")
+            lines.append(f"  {messages.label(self.metric)} by tag, worst first:")
             lines += [
                 f"    {tag}: {sentences.difference(e, self.metric, 'B minus A')}"
                 for tag, e in self.tags.items()
             ]
         return "\n".join([*lines, "", self._conclusion()])
 
-    def _flips(self, what: str, ids: Sequence[str]) -> str:
-        shown = ", ".join(self.labels.get(id, id) for id in ids[:8])
-        return f"  {what}: {len(ids)} ({shown}{', ...' if len(ids) > 8 else ''})"
+    def _flips(self, what: str, ids: Sequence[str]) -> list[str]:
+        """How many, and the first of them by row and first words."""
+        if not ids:
+            return []
+        shown = [f"    {self.labels.get(i, i)}" for i in ids[:FLIPS]]
+        more = [f"    and {len(ids) - FLIPS} more"] if len(ids) > FLIPS else []
+        return [f"  {what}: {len(ids)}", *shown, *more]
 
     def _conclusion(self) -> str:
         e, name = self.change[self.metric], messages.label(self.metric)
@@ -129,12 +138,9 @@ class Comparison:
         return "A and B are tied: these prompts show no difference."
 
 
-class _Found(NamedTuple):
-    point: EvalPoint
-    prompts: Sequence[Prompt]
-
-
-def compare(a: str, b: str, *, run: str | Path = ".", config: str | Path | None = None) -> Comparison:
+def compare(
+    a: str, b: str, *, run: str | Path = ".", config: str | Path | None = None, show: int = 0
+) -> Comparison:
     """Compare two points of runs, or two files of completions.
 
     Args:
@@ -143,18 +149,19 @@ def compare(a: str, b: str, *, run: str | Path = ".", config: str | Path | None 
         b: Likewise.
         run: The run that bare steps belong to.
         config: YAML settings; needed to score files of completions.
+        show: Prompts whose two answers come with it, what fell most first.
 
     Raises:
         NotFoundError: If a run or a step is not there.
         ValueError: If the two were not measured alike.
     """
-    first, second = (_find(text, Path(run), config) for text in (a, b))
+    if show < 0:
+        raise ValueError(f"`show` is a number of prompts, at least 0; got {show}")
+    first, second = (find(text, Path(run), config) for text in (a, b))
     if first.point.segment != second.point.segment:
-        raise ValueError(
-            f"{a} and {b} were measured with different prompts, references, reward models or sampling: "
-            "they cannot be compared"
-        )
-    return compare_points(first.point, second.point, names=(a, b), prompts=second.prompts)
+        raise ValueError(f"{a} and {b} cannot be compared: {differ(first.facts, second.facts)}")
+    found = compare_points(first.point, second.point, names=(a, b), prompts=second.prompts)
+    return replace(found, pairs=pairs_of(first, second, found.metric, show))
 
 
 def compare_points(
@@ -197,8 +204,8 @@ def compare_points(
         same=int((difference == 0).sum()),
         lost=_flipped(a, b, difference),
         gained=_flipped(b, a, -difference),
+        labels={p.id: p.label for p in known},
         tags=_by_tag(a, b, metric, known),
-        labels={prompt.id: prompt.label for prompt in known},
         left_out=int((~np.isfinite(b.values[metric] - a.values[metric])).sum()),
     )
 
@@ -225,40 +232,6 @@ def _by_tag(a: EvalPoint, b: EvalPoint, metric: str, prompts: Sequence[Prompt]) 
         part = None if labels is None else labels[rows]
         found[tag] = stats.paired_change(a.values[metric][rows], b.values[metric][rows], clusters=part)
     return dict(sorted(found.items(), key=lambda item: (np.isnan(item[1].value), item[1].value, item[0])))
-
-
-def _find(text: str, run: Path, config: str | Path | None) -> _Found:
-    path, _, after = text.rpartition(":")
-    if Path(text).is_file() or (path and Path(path).is_file()):
-        if config is None:
-            raise ValueError(f"{text} is a file of completions: pass --config to say what judges it")
-        return _Found(*score_file(text, config))
-    if text.isdigit() or text == "best":
-        return _at(run, text)
-    if path and (after.isdigit() or after == "best"):
-        return _at(Path(path), after)
-    if Path(text).is_dir():
-        return _at(Path(text), "")
-    raise NotFoundError(f"{text!r} is no step, no RUN:STEP, no run and no file")
-
-
-def _at(folder: Path, step: str) -> _Found:
-    """A step of a run; ``best``; or, for an empty text, its latest point."""
-    run = load_run(folder)
-    points = [p for p in run.curve if p.values]
-    if not points:
-        raise NotFoundError(f"no evaluation of {folder} has numbers")
-    if step == "best":
-        if run.verdict.best is None:
-            raise NotFoundError(f"{folder} has no best step yet")
-        step = str(run.verdict.best.step)
-    for point in points:
-        if not step or point.step == int(step):
-            found = point if step else points[-1]
-            return _Found(found, run.prompts)
-    raise NotFoundError(
-        f"step {step} of {folder} was not judged; the judged steps are {[p.step for p in points]}"
-    )
 
 
 def _plain(estimates: dict[str, Estimate]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from rm_monitor.monitor.config import MonitorConfig
 from rm_monitor.monitor.monitor import RewardMonitor
 from rm_monitor.monitor.reading import judge_once
-from rm_monitor.types import EvalPoint, Prompt
+from rm_monitor.types import EvalPoint, Prompt, Table
 
 __all__ = ["Scored", "score_file"]
 
@@ -19,10 +19,12 @@ class Scored(NamedTuple):
     Attributes:
         point: Its numbers.
         prompts: What was answered, in prompt order.
+        table: The completions and their values.
     """
 
     point: EvalPoint
     prompts: tuple[Prompt, ...]
+    table: Table
 
 
 def score_file(completions: str | Path, config: str | Path) -> Scored:
@@ -43,7 +45,8 @@ def score_file(completions: str | Path, config: str | Path) -> Scored:
         raise ValueError("`references` is needed to judge a file: name a column or a file in the settings")
     path, column = _split(str(completions))
     monitor = RewardMonitor.from_config(settings, generator=RecordedGenerator(path, column=column))
-    return Scored(judge_once(monitor), tuple(monitor.settings.prompts))
+    point, table = judge_once(monitor)
+    return Scored(point, tuple(monitor.settings.prompts), table)
 
 
 def _split(text: str) -> tuple[str, str | None]:

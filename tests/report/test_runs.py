@@ -157,7 +157,8 @@ def test_two_chosen_steps_are_laid_side_by_side(fell, tmp_path):
         (["compare", "0", "7", "--run", "{run}"], 1),
         (["compare", "0", "nothing", "--run", "{run}"], 1),
         (["compare", "0", "{file}", "--run", "{run}"], 2),
-        (["compare", "200", "400", "--run", "{run}"], 1),
+        (["compare", "200", "400", "--run", "{run}"], 0),
+        (["compare", "200", "400", "--run", "{run}", "--exit-code"], 1),
         (["compare", "0", "200", "--run", "{run}"], 0),
         (["best", "{empty}"], 1),
         (["score", "{file}", "--config", "{file}"], 2),
@@ -237,3 +238,31 @@ def test_prompts_without_a_score_on_one_side_are_counted_and_left_out_of_both(fe
     for metric, change in found.change.items():
         assert change.value == pytest.approx(found.after[metric].value - found.before[metric].value)
         assert change.n == found.before[metric].n == found.after[metric].n == N - 6
+
+
+def test_prompts_are_named_by_row_and_words_and_shown_with_both_answers(fell):
+    text = call("compare", "200", "400", "--run", fell[0], "--show", 2).stdout
+    found = runs.compare("200", "400", run=fell[0], show=2)
+    assert "row 1 'Say 0.'" in text
+    assert "p0," not in text
+    fall = [found.pairs[k] for k in (0, 1)]
+    assert all(pair.label in text and pair.prompt in text for pair in fall)
+    assert len(fall[0].answers[0]) > len(fall[0].answers[1])
+    assert json.loads(call("compare", "0", "400", "--run", fell[0], "--show", 1, "--json").stdout)["pairs"]
+
+
+def test_runs_that_were_measured_otherwise_say_in_what(fell, tmp_path):
+    other = RewardMonitor(
+        longer,
+        PROMPTS[:8],
+        "chosen",
+        output_dir=tmp_path,
+        generator=Lengths(falling),
+        report_to="none",
+        metric="win_rate",
+        seed=7,
+    )
+    other.evaluate(step=0)
+    other.close()
+    with pytest.raises(ValueError, match=r"prompts: 24 .* / 8 .*seed: 0 / 7"):
+        runs.compare(str(fell[0]), str(tmp_path))
