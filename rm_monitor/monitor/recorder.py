@@ -115,8 +115,6 @@ class Recorder:
         self._shown.news(self.verdict)  # what an earlier process told, and what is said at the start
         return aside
 
-    # ------------------------------------------------------------------ one evaluation
-
     def enter(
         self, step: int, measured: Measured, *, about_to_save: bool
     ) -> tuple[EvalPoint, Exception | None]:
@@ -205,10 +203,10 @@ class Recorder:
     def facts(self) -> dict[str, str]:
         """The run in words."""
         conditions = self._conditions()
+        named = ", ".join(r.name for r in conditions.references)
         return {
             "prompts": str(len(conditions.prompts)),
-            "references": ", ".join(r.name for r in conditions.references)
-            or "the initial policy's own answers",
+            "references": named or "the initial policy's own answers",
             "reward_model": ", ".join(conditions.scorers),
             "every": self._every,
             "metric": self.rules.metric,
