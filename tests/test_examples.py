@@ -42,4 +42,4 @@ def test_an_example_takes_models_and_prompts_of_ones_own(tmp_path, tiny_policy_d
     own = ["--policy", tiny_policy_dir, "--reward-model", tiny_reward_model_dir]
     own += ["--prompts", "rows.jsonl", "--training", "rows.jsonl", "--steps", "2", "--every", "2"]
     done = run(ROOT / "examples" / "trainer_sft.py", tmp_path, *map(str, own), "--max-new-tokens", "4")
-    assert "win_prob" in done.stdout + done.stderr
+    assert "win prob" in done.stdout + done.stderr

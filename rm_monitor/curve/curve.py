@@ -13,6 +13,7 @@ from rm_monitor.types import EvalPoint, FloatArray
 __all__ = ["Curve", "CurveScores"]
 
 REWARD = "reward"
+MOST = 24  # lines of a curve as text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,14 @@ class CurveScores:
     name: str
     rows: FloatArray
     pool: bool
+
+
+def _line(point: EvalPoint) -> str:
+    """A point as text: its headline, or why it has none."""
+    name = next((name for name in ("win_prob", "win_rate", "reward") if name in point.metrics), None)
+    if name is None:
+        return f"step {point.step}: {point.status}{f', {point.reason[:100]}' if point.reason else ''}"
+    return f"step {point.step}: {name} {point.metrics[name]}"
 
 
 class Curve(Sequence[EvalPoint]):
@@ -66,7 +75,14 @@ class Curve(Sequence[EvalPoint]):
         return self._points == tuple(other)
 
     def __repr__(self) -> str:
-        return f"Curve({list(self._points)!r})"
+        """One line an evaluation; of a long curve the first and the last."""
+        if not self._points:
+            return "no evaluation yet"
+        lines = [_line(point) for point in self._points]
+        if len(lines) > MOST:
+            left = len(lines) - MOST + 1
+            lines = [*lines[: MOST // 2], f"... {left} more ...", *lines[-MOST // 2 + 1 :]]
+        return "\n".join(lines)
 
     @property
     def latest(self) -> EvalPoint | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from rm_monitor.curve.curve import Curve
 from rm_monitor.monitor.border import inside
 from rm_monitor.monitor.config import MonitorConfig
 from rm_monitor.monitor.copying import Copied
@@ -72,7 +73,7 @@ class RewardMonitor(Copied):
         ...     output_dir=tempfile.mkdtemp(),
         ... )
         >>> monitor.settings.schedule.due(100, None), monitor.curve, monitor.best
-        (True, (), None)
+        (True, no evaluation yet, None)
     """
 
     def __init__(
@@ -131,8 +132,6 @@ class RewardMonitor(Copied):
         """
         return cls(**{**MonitorConfig.of(config).arguments(), **objects})
 
-    # ------------------------------------------------------------------ what it knows
-
     @property
     def settings(self) -> Settings:
         """What it was built with, checked and resolved."""
@@ -144,9 +143,9 @@ class RewardMonitor(Copied):
         return self._run
 
     @property
-    def curve(self) -> tuple[EvalPoint, ...]:
+    def curve(self) -> Curve:
         """Every point so far, in order of step; ``checkpoint`` says where its weights lie now."""
-        return () if self._run is None else self._run.curve
+        return Curve(() if self._run is None else self._run.curve)
 
     @property
     def verdict(self) -> Verdict:
@@ -157,8 +156,6 @@ class RewardMonitor(Copied):
     def best(self) -> Best | None:
         """The best checkpoint on disk; None before the first one is saved."""
         return None if self._run is None else self._run.best
-
-    # ------------------------------------------------------------------ a hand-written loop
 
     def step(
         self,
@@ -222,10 +219,7 @@ class RewardMonitor(Copied):
         return found[0] if found else EvalPoint(step=step, status="failed", reason=failed[0])
 
     def saved(self, step: int, checkpoint: str | Path | None) -> None:
-        """Tell where the checkpoint of a step lies; the best is linked before anything can delete it.
-
-        Every rank must call it: what rank 0 finds is broadcast.
-        """
+        """Tell where the checkpoint of a step lies. Every rank calls it: what rank 0 finds is broadcast."""
         if self._run is not None:
             with inside(self._parts, self._run, step):
                 self._run.saved(step, checkpoint)
@@ -286,6 +280,10 @@ class RewardMonitor(Copied):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def __repr__(self) -> str:
+        """What judges what, and how it stands."""
+        return f"RewardMonitor({len(self.settings.prompts)} prompts, {self._parts.metric}): {self.verdict}"
 
     def _repr_html_(self) -> str:
         """The card of a notebook."""

@@ -1,5 +1,6 @@
 "use strict";
-// Comfort only: the page is whole without it. It reads what is there and hides, orders or points; it makes no HTML.
+// Comfort only: the page is whole without it. It reads what is there and hides, orders, points or marks words; it
+// makes no HTML from text.
 (() => {
 const at = id => document.getElementById(id), root = document.documentElement;
 const typing = () => /INPUT|SELECT|TEXTAREA/.test(document.activeElement.tagName) && document.activeElement.type !== "radio" && document.activeElement.type !== "range";
@@ -76,7 +77,75 @@ if (tools) {
   at("order").addEventListener("input", order);
   for (const s of switches) s.addEventListener("change", apply);
   tools.hidden = false;
+  at("keys").hidden = false;
   apply();
+
+  // What changed between two answers, word by word: the longest common subsequence, of at most 1,500 words each.
+  const words = text => text.match(/\s*\S+/g) || [];
+  const common = (a, b) => {
+    const n = a.length, m = b.length, wide = m + 1, best = new Uint16Array((n + 1) * wide);
+    for (let i = n - 1; i >= 0; i--)
+      for (let j = m - 1; j >= 0; j--)
+        best[i * wide + j] = a[i] === b[j] ? best[(i + 1) * wide + j + 1] + 1 : Math.max(best[(i + 1) * wide + j], best[i * wide + j + 1]);
+    const kept = [new Set(), new Set()];
+    for (let i = 0, j = 0; i < n && j < m;) {
+      if (a[i] === b[j]) { kept[0].add(i++); kept[1].add(j++); }
+      else if (best[(i + 1) * wide + j] >= best[i * wide + j + 1]) i++;
+      else j++;
+    }
+    return kept;
+  };
+  const plain = new Map();
+  const paint = (box, list, kept, name) => {
+    const rest = box.textContent.slice(list.join("").length);
+    const parts = list.map((word, i) => {
+      if (kept.has(i)) return word;
+      const mark = document.createElement("mark");
+      mark.className = name;
+      mark.textContent = word;
+      return mark;
+    });
+    box.replaceChildren(...parts, rest);
+  };
+  const mark = row => {
+    const pair = [...row.querySelectorAll("[data-side]")];
+    if (pair.length !== 2 || plain.has(row)) return;
+    const lists = pair.map(box => words(box.textContent).slice(0, 1500));
+    const [a, b] = lists.map(list => list.map(word => word.trim()));
+    plain.set(row, pair.map(box => box.textContent));
+    const kept = common(a, b);
+    if (kept[0].size * 2 < 0.3 * (a.length + b.length)) return;  // hardly a word in common: marks would say nothing
+    paint(pair[0], lists[0], kept[0], "gone");
+    paint(pair[1], lists[1], kept[1], "new");
+  };
+  const clean = () => {
+    for (const [row, texts] of plain) row.querySelectorAll("[data-side]").forEach((box, i) => { box.textContent = texts[i]; });
+    plain.clear();
+  };
+  const marks = at("marks");
+  marks.addEventListener("change", () => {
+    if (!marks.checked) return clean();
+    for (const row of document.querySelectorAll(".row[open]")) mark(row);
+  });
+  document.addEventListener("toggle", e => { if (marks.checked && e.target.matches(".row[open]")) mark(e.target); }, true);
+
+  // A link to a prompt: #step-220-prompt-17. The page is written anew while a run goes on, and may show other steps now.
+  const follow = () => {
+    const asked = /^#(?:run\d+-)?step-(\d+)-prompt-(\d+)$/.exec(location.hash);
+    if (!asked) return;
+    const there = at(location.hash.slice(1)), near = there || document.querySelector('[id$="-prompt-' + asked[2] + '"]');
+    at("moved").textContent = near ? (there ? "" : "The link is to step " + asked[1] + ", which this page does not show: here is its prompt.")
+      : "The link is to prompt " + asked[2] + ", which this page does not show.";
+    if (!near) return;
+    const row = near.closest(".row"), run = switches[Number(row.parentNode.dataset.run)];
+    if (run && !run.checked) run.click();
+    row.hidden = false;
+    row.open = true;
+    row.querySelector("summary").focus();
+    row.scrollIntoView({ block: "start" });
+  };
+  addEventListener("hashchange", follow);
+  follow();
 
   document.addEventListener("keydown", e => {
     if (e.ctrlKey || e.metaKey || e.altKey || typing()) return;

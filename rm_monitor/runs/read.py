@@ -18,7 +18,9 @@ from rm_monitor.monitor.settings import FOLDER
 from rm_monitor.records.history import History
 from rm_monitor.records.texts import read_texts
 from rm_monitor.records.verdicts import read_verdict
+from rm_monitor.report.card import card
 from rm_monitor.report.facts import facts
+from rm_monitor.report.notebook import in_notebook, teach
 from rm_monitor.report.view import RunView
 from rm_monitor.runs.frames import columns_of_completions, columns_of_curve, kind_of
 from rm_monitor.types import Best, Completion, Estimate, EvalPoint, Prompt, ReferenceSet, Table, Verdict
@@ -28,7 +30,7 @@ from rm_monitor.verdict.judging import Rules
 __all__ = ["RecordedRun", "folder_of", "load_run"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class RecordedRun:
     """What a run's folder holds.
 
@@ -45,7 +47,7 @@ class RecordedRun:
 
     folder: Path
     metric: str
-    curve: tuple[EvalPoint, ...]
+    curve: Curve
     verdict: Verdict
     best: Best | None
     prompts: tuple[Prompt, ...] = ()
@@ -131,7 +133,7 @@ class RecordedRun:
         return RunView(
             name=name or self.name,
             metric=self.metric,
-            curve=Curve(self.curve),
+            curve=self.curve,
             verdict=self.verdict,
             best=self.best,
             prompts=self.prompts,
@@ -140,6 +142,16 @@ class RecordedRun:
             sides=sides,
             facts=facts(self.manifest),
         )
+
+    def __repr__(self) -> str:
+        """Its summary, as a run says it at its end."""
+        return messages.summary(
+            self.curve, self.verdict, self.best, metric=self.metric, output_dir=str(self.folder)
+        )
+
+    def _repr_html_(self) -> str:
+        """The card of a notebook."""
+        return card(self.curve, self.verdict, self.best, self.metric)
 
     def _usual(self) -> list[int]:
         """The best and the latest with answers."""
@@ -166,6 +178,8 @@ def load_run(path: str | Path) -> RecordedRun:
     folder = folder_of(path)
     if not (folder / "history.jsonl").is_file():
         raise NotFoundError(f"no run in {path}: {folder / 'history.jsonl'} does not exist")
+    if in_notebook():
+        teach()
     manifest = read_object(folder / "manifest.json")
     rules = manifest.get("rules", {})
     curve = History.read(folder)
@@ -178,7 +192,7 @@ def load_run(path: str | Path) -> RecordedRun:
     return RecordedRun(
         folder=folder,
         metric=metric,
-        curve=points,
+        curve=Curve(points),
         verdict=verdict,
         best=_best(keeper),
         prompts=prompts,

@@ -55,7 +55,8 @@ def load_sinks(report_to: Any = None) -> list[Sink]:
 
     asked: Sequence[Any] = report_to if isinstance(report_to, (list, tuple)) else [report_to]
     cards = [NotebookSink()] if in_notebook() else []
-    return [PageSink(), ConsoleSink(), *cards, *(sink for given in asked for sink in _load(given))]
+    console = ConsoleSink(only_changes=bool(cards))  # the card says the rest
+    return [PageSink(), console, *cards, *(sink for given in asked for sink in _load(given))]
 
 
 def default_sinks(report_to: Sequence[str | Sink] = ()) -> list[Sink]:

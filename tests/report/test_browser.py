@@ -120,6 +120,42 @@ def test_the_keyboard_reaches_the_search_and_the_answers(browser, pages):
     assert browser.run(OPEN) == 0
 
 
+def test_a_link_to_a_prompt_opens_it_and_says_when_the_page_shows_another_step(browser, pages):
+    browser.open(pages["one"])
+    place = browser.run("document.querySelectorAll('.sides')[5].id")
+    step, number = place.split("-")[1::2]
+    browser.run(f"location.hash = '#{place}'; new Promise(r => setTimeout(r, 50))")
+    assert browser.run(OPEN) == 5
+    browser.run("document.querySelectorAll('.row').forEach(r => { r.open = false })")
+    browser.run(f"location.hash = '#step-7-prompt-{number}'; new Promise(r => setTimeout(r, 50))")
+    assert browser.run(OPEN) == 5
+    assert "step 7" in browser.run("document.getElementById('moved').textContent")
+    assert step != "7"
+
+
+def test_what_changed_is_marked_and_unmarked_word_by_word(browser, pages):
+    browser.open(pages["one"])
+    sides = "document.querySelectorAll('.row[open] [data-side]')"
+    texts = f"[...{sides}].map(x => x.textContent)"
+    browser.run("document.querySelector('.row').open = true")
+    before = browser.run(texts)
+    browser.run("document.getElementById('marks').click()")
+    marks = browser.run(
+        "[...document.querySelectorAll('mark')].map(m => [m.className, m.textContent.trim()])"
+    )
+    kept = browser.run(
+        f"[...{sides}].map(x => [...x.childNodes].filter(n => n.nodeName !== 'MARK')"
+        ".map(n => n.textContent).join(' '))"
+    )
+    assert {name for name, _ in marks} <= {"gone", "new"}
+    assert kept[0].split() == kept[1].split()
+    assert browser.run(texts) == before
+    browser.run("document.getElementById('marks').click()")
+    assert browser.run("document.querySelectorAll('mark').length") == 0
+    assert browser.run(texts) == before
+    assert quiet(browser, pages["one"])
+
+
 def test_the_slider_says_each_evaluation(browser, pages):
     browser.open(pages["one"])
     browser.run(SET.format("step", "6"))

@@ -232,7 +232,7 @@ ELEMENTS = {
         "p",
         "span",
     ),
-    *("h1", "h2", "h3", "small", "b", "code", "a", "button", "fieldset", "legend", "label", "input"),
+    *("h1", "h2", "h3", "kbd", "small", "b", "code", "a", "button", "fieldset", "legend", "label", "input"),
     *("select", "option", "output", "details", "summary", "figure", "figcaption", "dl", "dt", "dd", "table"),
     *("caption", "thead", "tbody", "tr", "th", "td", "svg", "g", "path", "circle", "rect", "polygon", "text"),
 }

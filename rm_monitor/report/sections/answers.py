@@ -53,7 +53,8 @@ def answers(run: RunView, k: int, *, most: int | None = MOST) -> Iterator[str]:
         return
     a, b = sides.steps
     n, change = len(sides.change), sides.change
-    worse, better = int((change < 0).sum()), int((change > 0).sum())
+    kinds = [_kind(float(d), run.metric) for d in change]
+    worse, better = kinds.count("worse"), kinds.count("better")
     rows = _chosen(sides.order, most)
     if a == b:
         yield f'<p class="note">Step {a} is the best and the latest: its answers beside the references.</p>'
@@ -67,7 +68,7 @@ def answers(run: RunView, k: int, *, most: int | None = MOST) -> Iterator[str]:
         )
     yield f'<div class="rows" data-run="{k}">'
     by_row = _sparks(run)
-    yield from (_row(run, sides, i, by_row) for i in rows)
+    yield from (_row(run, sides, i, by_row, k) for i in rows)
     yield "</div>"
 
 
@@ -86,7 +87,10 @@ def tools(runs: Sequence[RunView]) -> Iterator[str]:
         '<option value="better">better</option><option value="same">same</option></select></label>'
         '<label>Order <select id="order"><option value="d">largest drop</option><option value="-d">largest gain</option>'
         '<option value="b">lowest now</option><option value="i">as given</option></select></label>'
+        '<label class="tick"><input type="checkbox" id="marks"> mark what changed</label>'
         '<output id="count" for="find"></output></div>'
+        '<p class="note" id="keys" hidden>Keys: <kbd>/</kbd> search, <kbd>j</kbd> and <kbd>k</kbd> next and previous answer.</p>'
+        '<p class="note" id="moved" role="status"></p>'
     )
 
 
@@ -155,12 +159,15 @@ def _sparks(run: RunView) -> tuple[list[FloatArray | None], int | None]:
     return [r if r is not None and r.shape == size else None for r in rows], best
 
 
-def _row(run: RunView, sides: _Sides, i: int, by_row: tuple[list[FloatArray | None], int | None]) -> str:
+def _row(
+    run: RunView, sides: _Sides, i: int, by_row: tuple[list[FloatArray | None], int | None], k: int
+) -> str:
     metric, d = run.metric, float(sides.change[i])
     prompt = run.prompts[i] if i < len(run.prompts) else None
     text = prompt.text if prompt is not None else f"prompt {sides.tables[1].prompt_ids[i]}"
     tags = prompt.tags if prompt is not None else ()
-    kind, shape = ("worse", "▼") if d < 0 else ("better", "▲") if d > 0 else ("same", "=")
+    kind = _kind(d, metric)
+    shape = {"worse": "▼", "better": "▲", "same": "="}[kind]
     rows, best = by_row
     line = spark([math.nan if r is None else float(r[i]) for r in rows], best) if len(rows) > 1 else ""
     pair = sides.steps[0] != sides.steps[1]
@@ -173,7 +180,8 @@ def _row(run: RunView, sides: _Sides, i: int, by_row: tuple[list[FloatArray | No
         line or "<span></span>",
         f'<span class="num">{before} → {now}</span>' if pair else f'<span class="num">{now}</span>',
     ]
-    body = [_prompt(text)]
+    place = f"{f'run{k}-' if k else ''}step-{sides.steps[1]}-prompt-{(prompt.row if prompt else 0) or i + 1}"
+    body = [_prompt(text, place)]
     for which, step in enumerate(dict.fromkeys(sides.steps)):
         value = messages.number(float(sides.values[which][i]), metric)
         role = _role(run, step)
@@ -183,6 +191,7 @@ def _row(run: RunView, sides: _Sides, i: int, by_row: tuple[list[FloatArray | No
                 f"Step {step}",
                 note + _samples(sides.tables[which], i),
                 sides.tables[which].completions[i][0].text,
+                side=which if pair else None,
             )
         )
     if run.references is not None and i < len(run.references.completions):
@@ -191,16 +200,24 @@ def _row(run: RunView, sides: _Sides, i: int, by_row: tuple[list[FloatArray | No
     numbers = f'data-d="{_plain(d)}" data-b="{_plain(float(sides.values[1][i]))}" data-i="{i}"'
     return (
         f'<details class="row{"" if pair else " one"}" data-kind="{kind}" data-tag="{tag} " {numbers}>'
-        f'<summary>{"".join(cells)}</summary><div class="sides">{"".join(body)}</div></details>'
+        f'<summary>{"".join(cells)}</summary><div class="sides" id="{place}">{"".join(body)}</div></details>'
     )
 
 
-def _prompt(text: str) -> str:
-    return f'<div class="whole"><h3>Prompt</h3>{_text(text)}</div>'
+def _prompt(text: str, place: str) -> str:
+    """What is asked; a link to it opens this very row, without a script too."""
+    return f'<div class="whole"><h3>Prompt <small><a href="#{place}">link</a></small></h3>{_text(text)}</div>'
 
 
-def _side(title: str, note: str, text: str) -> str:
-    return f"<div><h3>{title} <small>{note}</small></h3>{_text(text)}</div>"
+def _side(title: str, note: str, text: str, side: int | None = None) -> str:
+    return f"<div><h3>{title} <small>{note}</small></h3>{_text(text, side)}</div>"
+
+
+def _kind(d: float, metric: str) -> str:
+    """Which way a prompt went; what is shown as no change is none."""
+    if not math.isfinite(d) or _delta(d, metric).strip("0.") == "":
+        return "same"
+    return "worse" if d < 0 else "better"
 
 
 def _role(run: RunView, step: int) -> str:
@@ -213,14 +230,15 @@ def _samples(table: Table, i: int) -> str:
     return f" · the first of {k} answers" if k > 1 else ""
 
 
-def _text(text: str) -> str:
+def _text(text: str, side: int | None = None) -> str:
     """Text of a model: inert, in its own direction, never rendered."""
     if not text:
         return '<p class="none">(empty answer)</p>'
     if not text.strip():
         return f'<p class="none">(only white space: {len(text)} characters)</p>'
     cut = "" if len(text) <= LONGEST else f'<p class="none">… and {len(text) - LONGEST} more characters</p>'
-    return f'<div class="text" dir="auto" tabindex="0">{for_html(text[:LONGEST])}</div>{cut}'
+    which = "" if side is None else f' data-side="{side}"'
+    return f'<div class="text" dir="auto" tabindex="0"{which}>{for_html(text[:LONGEST])}</div>{cut}'
 
 
 def _delta(d: float, metric: str) -> str:
