@@ -10,8 +10,9 @@ from rm_monitor import messages
 from rm_monitor.curve.curve import Curve
 from rm_monitor.curve.metrics import HEADLINES
 from rm_monitor.messages import page as sentences
-from rm_monitor.report.card import inlined, words_card
+from rm_monitor.report.card import inlined
 from rm_monitor.report.chart import CARD, chart
+from rm_monitor.report.sections.opening import MARKS
 from rm_monitor.report.view import RunView
 from rm_monitor.text.escape import for_html, for_terminal
 from rm_monitor.types import Best, Estimate, EvalPoint, Verdict
@@ -30,7 +31,7 @@ def teach() -> None:
     """Tell IPython how verdicts, points, curves, bests and estimates look, as HTML and as text."""
     formatters = sys.modules["IPython"].get_ipython().display_formatter.formatters
     html, text = formatters["text/html"], formatters.get("text/plain")
-    html.for_type(Verdict, lambda verdict: words_card(verdict, None, _metric(verdict.value)))
+    html.for_type(Verdict, _verdict_card)
     html.for_type(EvalPoint, point_card)
     html.for_type(Curve, curve_card)
     html.for_type(Best, _best_card)
@@ -70,6 +71,14 @@ def curve_card(curve: Sequence[EvalPoint]) -> str:
     )
 
 
+def _verdict_card(verdict: Verdict) -> str:
+    """In the words it was given when it was made: it does not know of which metric it is."""
+    said = messages.headline(verdict)
+    rest = for_html(verdict.reason.removeprefix(said).strip())
+    more = f"<p>{rest}</p>" if rest else ""
+    return f"<div><p><b>{MARKS[verdict.state]} {for_html(said)}</b></p>{more}</div>"
+
+
 def _best_card(best: Best) -> str:
     metric = _metric(best.value)
     where = f"<code>{for_html(best.checkpoint)}</code>" if best.checkpoint else "not on disk"
@@ -91,6 +100,6 @@ def _headline(curve: Sequence[EvalPoint]) -> str:
     return next((m for m in HEADLINES for p in curve if m in p.metrics), HEADLINES[0])
 
 
-def _metric(value: Estimate | None) -> str:
+def _metric(value: Estimate) -> str:
     """A share, unless the value cannot be one."""
-    return "win_prob" if value is None or 0 <= value.value <= 1 else "reward"
+    return "win_prob" if 0 <= value.value <= 1 else "reward"

@@ -55,7 +55,7 @@ def load_sinks(report_to: Any = None) -> list[Sink]:
 
     asked: Sequence[Any] = report_to if isinstance(report_to, (list, tuple)) else [report_to]
     cards = [NotebookSink()] if in_notebook() else []
-    console = ConsoleSink(only_changes=bool(cards))  # the card says the rest
+    console = ConsoleSink(only_alarms=bool(cards))  # the card says the rest
     return [PageSink(), console, *cards, *(sink for given in asked for sink in _load(given))]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import Any, TextIO
 
 from rm_monitor import messages
@@ -18,20 +19,25 @@ class ConsoleSink:
     Args:
         stream: None: standard output as it is when written to.
         only_changes: Keep quiet while the state stays the same.
+        only_alarms: Keep quiet but for alarms and what is as grave: a card shows the rest.
     """
 
-    def __init__(self, stream: TextIO | None = None, *, only_changes: bool = False) -> None:
+    def __init__(
+        self, stream: TextIO | None = None, *, only_changes: bool = False, only_alarms: bool = False
+    ) -> None:
         self._stream = stream
         self._only_changes = only_changes
+        self._only_alarms = only_alarms
 
     def show(self, update: Update) -> None:
         """Print the line, and the block on a change of state for the worse or back."""
-        if not self._only_changes or update.changed:
+        if not self._only_alarms and (not self._only_changes or update.changed):
             say(messages.line(update), self._stream)
         if update.changed and update.verdict.state in ("warned", "degraded", "recovered"):
             say(messages.alarm(update), self._stream)
-        if update.news:
-            say(messages.news(update), self._stream)
+        news = [s for s in update.news if not self._only_alarms or messages.is_loud(s)]
+        if news:
+            say(messages.news(replace(update, news=tuple(news))), self._stream)
 
 
 def say(text: str, stream: TextIO | None = None) -> None:
