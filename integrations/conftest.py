@@ -60,3 +60,12 @@ def given(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RM_MONITOR_CACHE", str(tmp_path / "cache"))
     return Given(tmp_path, yaml.safe_load(Path("monitor.yaml").read_text()))
+
+
+@pytest.fixture
+def formats(given):
+    """The same folder with a policy, rows and prompts whose truth is known: `integrations/formats.py`."""
+    from integrations import formats
+
+    formats.write(given.folder)
+    return formats

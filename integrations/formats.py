@@ -17,9 +17,16 @@ BELOW = "Below is an instruction that describes a task"
 HEADINGS = (
     f"{BELOW}, paired with an input that provides further context. Write a response that appropriately "
     "completes the request.\n\n### Instruction:\n\n\n### Input:\n\n\n### Response:\n### Human:\n"
-    f"### Assistant:\n{BELOW}. You are a helpful assistant.\n\nuser\nassistant\n"
+    f"### Assistant:\n{BELOW}. You are a helpful assistant.\n\nuser\nassistant\n<|system|>\n<|user|>\n"
+    "You are Zephyr, a helpful assistant.<|assistant|>\n"
 )
 STEPS = 300
+_ASK = "Write a response that appropriately completes the request.\n\n"
+ALPACA = [
+    f"{BELOW}, paired with an input that provides further context. {_ASK}"
+    "### Instruction:\n{instruction}\n\n### Input:\n{input}\n\n### Response:\n",
+    f"{BELOW}. {_ASK}### Instruction:\n{{instruction}}\n\n### Response:\n",
+]
 
 
 def write(folder):
@@ -47,7 +54,7 @@ def write(folder):
     )
     model.save_pretrained(folder / "policy")
     tokenizer.save_pretrained(folder / "policy")
-    (folder / "data").mkdir()
+    (folder / "data").mkdir(exist_ok=True)
     held_out, training = rows[:64], rows[64:]
     _lines(folder / "prompts.jsonl", held_out)
     alpaca = [{**row, "output": row["answer"]} for row in training]

@@ -111,3 +111,29 @@ EXTRA = (
     ),
     *("Reference Context", "answer_choices", "inputText", "source_document", "few_shots", "premise", "table"),
 )
+
+_TOOL = {"name": f"{MARKER}_of", "description": "Looks.", "parameters": {"type": "object", "properties": {}}}
+_BESIDE = {
+    "system": f"Be {MARKER}.",
+    "System Prompt": f"Be {MARKER}.",
+    "tools": [{"type": "function", "function": _TOOL}],
+    "functions": json.dumps([_TOOL]),
+    "documents": [{"title": "Sea", "text": f"A {MARKER}."}],
+    "history": [[f"What is a {MARKER}?", "A soap."]],
+}
+_CHATML = "<|im_start|>system\n{}<|im_end|>\n<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
+
+
+def beside_rows():
+    """``(layout, column, row)``: a marker in each column that goes with any layout."""
+    for layout in LAYOUTS:
+        for name, value in _BESIDE.items():
+            if name not in layout.example:
+                yield layout, name, {**json.loads(json.dumps(layout.example)), name: value}
+
+
+def rendered_rows():
+    """``(what, row)``: prompts that are rendered already, and one whose answer is begun."""
+    yield "rendered system", {"prompt": _CHATML.format(f"Be {MARKER}.", "Hi")}
+    yield "rendered question", {"prompt": _CHATML.format("Be.", f"Hi {MARKER}")}
+    yield "rendered, begun", {"prompt": _CHATML.format("Be.", f"Hi {MARKER}") + "Sure, "}
