@@ -157,7 +157,7 @@ def _outside_final(text: str, before: str) -> Iterator[Span]:
         if start > at:
             yield Span(at, start)
         at = max(b - len(before), at)
-    if not answers or any(mark in text[at:] for mark in HARMONY):
+    if not answers or any(mark in text[at:] for mark in (*HARMONY, "<|start|>")):  # a turn may be cut short
         yield Span(at, len(text))
 
 
