@@ -9,6 +9,7 @@ import torch
 from rm_monitor import RewardMonitor, Sampling
 from rm_monitor.generators.chat import prompt_ids
 from rm_monitor.generators.hf import HFGenerator
+from rm_monitor.generators.initial_adapter import forget, keep, kept
 from rm_monitor.generators.kl import InitialPolicy
 from rm_monitor.prompts import load_prompts
 from rm_monitor.training.undisturbed import undisturbed
@@ -128,6 +129,37 @@ def test_at_step_0_it_is_0_also_where_training_goes_on_with_an_adapter(tiny_poli
     np.testing.assert_allclose(found, expected, rtol=1e-5)
     assert min(found) > 0
     assert all(p.data_ptr() == held[n][0] and p.equal(held[n][1]) for n, p in model.named_parameters())
+
+
+def test_a_resumed_run_and_a_second_process_compare_with_the_adapter_that_training_began_with(
+    tmp_path, tiny_policy, tiny_tokenizer, prompts, caplog
+):
+    from peft import LoraConfig, get_peft_model
+
+    model = get_peft_model(tiny_policy, LoraConfig(r=4, target_modules=["q_proj", "v_proj"]))
+    nudge(model, "lora_")  # an adapter that was trained before
+    initial = copy.deepcopy(model)
+    first = answers(model, tiny_tokenizer, prompts)
+    kl(InitialPolicy(True, tmp_path / "run"), prompts, first, model, tiny_tokenizer, step=0)
+    nudge(model, "lora_")
+    given = answers(model, tiny_tokenizer, prompts)
+    resumed = kl(InitialPolicy(True, tmp_path / "run"), prompts, given, model, tiny_tokenizer, step=5)
+    expected = kl(InitialPolicy(initial), prompts, given, model, tiny_tokenizer, step=5)
+    np.testing.assert_allclose(resumed, expected, rtol=1e-5)
+    assert not caplog.records
+    forget(tmp_path / "run")
+    kl(InitialPolicy(True, tmp_path / "run"), prompts, given, model, tiny_tokenizer, step=5)
+    assert "with its adapters off" in caplog.text
+
+
+@pytest.mark.parametrize("damage", [b"", b"not weights at all, but long enough to be a header"])
+def test_a_damaged_copy_of_the_initial_adapter_is_said_and_not_used(tmp_path, tiny_policy, damage, caplog):
+    (tmp_path / "initial-adapter.safetensors").write_bytes(damage)
+    assert kept(tmp_path, tiny_policy) is None
+    keep(tmp_path, {"another.weight": torch.zeros(2)})
+    assert kept(tmp_path, tiny_policy) is None
+    assert "cannot be read" in caplog.text
+    assert "of another model" in caplog.text
 
 
 def test_a_copy_made_late_is_no_initial_policy_and_the_kl_is_unknown(

@@ -1,13 +1,19 @@
 """What kind of model is held, what is refused, and the twin: the same answers from a tree of its own."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 
 from rm_monitor.errors import UnsupportedSetupError
+from rm_monitor.evaluation import answering
+from rm_monitor.generators.hf import HFGenerator
 from rm_monitor.training.sharded import Setup, describe, whole
+from rm_monitor.training.sharded.keep import kept_sharded
 from rm_monitor.training.sharded.twin import twin
 from rm_monitor.training.unwrap import unwrap
+from rm_monitor.types import Prompt, Sampling
 
 WAY_OUT = "rm-monitor sweep"
 
@@ -136,6 +142,42 @@ def test_a_forward_that_ranks_must_enter_together_is_refused(tiny_policy, monkey
 
 def test_hybrid_sharding_is_not_mistaken_for_tensor_parallelism(tiny_policy):
     assert describe(with_placements(fake("FSDPModule", tiny_policy), True, False)).kind == "fsdp2"
+
+
+@pytest.mark.parametrize("lengths", [[1] * 20, list(range(1, 21))])
+def test_ranks_that_gather_in_every_forward_make_equally_many_whatever_their_prompts(
+    tiny_policy, tiny_tokenizer, lengths, monkeypatch
+):
+    prompts = [
+        Prompt(id=str(i), messages=({"role": "user", "content": "x " * n},)) for i, n in enumerate(lengths)
+    ]
+    calls = []
+    own = tiny_policy.generate
+    monkeypatch.setattr(tiny_policy, "generate", lambda **k: calls.append(len(k["input_ids"])) or own(**k))
+    with kept_sharded(tiny_policy, Setup(kind="fsdp2", forward="sharded")) as module:
+        HFGenerator().generate(prompts, Sampling(max_new_tokens=2), model=module, tokenizer=tiny_tokenizer)
+    assert calls == [8, 8, 4]
+
+
+@pytest.mark.parametrize(
+    ("change", "kl", "why"),
+    [
+        (
+            {"rope_parameters": {"rope_type": "longrope", "original_max_position_embeddings": 8}},
+            None,
+            "LongRoPE",
+        ),
+        ({"model_type": "rwkv"}, None, "reads more than its own row"),
+        ({}, True, "`kl` needs forwards of its own"),
+    ],
+)
+def test_what_would_make_ranks_wait_for_each_other_is_refused(tiny_policy, change, kl, why, monkeypatch):
+    monkeypatch.setattr(answering, "describe", lambda *a, **k: Setup(kind="fsdp2", forward="sharded"))
+    policy = SimpleNamespace(config=SimpleNamespace(**({"model_type": "llama"} | change)))
+    with pytest.raises(UnsupportedSetupError, match=f"sharded_weights='keep'.*{why}.*'gather'"):
+        answering.Answering(sampling=Sampling(), seed=0, generator=None, kl=kl, keep_sharded=True).prepare(
+            policy
+        )
 
 
 def test_a_refusal_reaches_the_user_before_training(tmp_path, tiny_policy, tiny_tokenizer):

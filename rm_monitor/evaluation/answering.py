@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rm_monitor.errors import GenerationError, UnsupportedSetupError
@@ -64,13 +65,22 @@ class Answering:
         self._initial: InitialPolicy | None = None
         self.begin(self.ranks)
 
-    def begin(self, ranks: Ranks) -> None:
-        """Begin with a run, whose initial policy is another one's no more."""
+    def begin(self, ranks: Ranks, folder: Path | None = None, *, resumes: bool = True) -> None:
+        """Begin with a run, whose initial policy is another one's no more.
+
+        Args:
+            ranks: The processes that share the prompts.
+            folder: Of the run, where what was trained at step 0 may be kept; None: nowhere.
+            resumes: What an earlier process kept there is this run's.
+        """
         self.ranks = ranks
         if self._kl is not None and self._kl is not False:
-            from rm_monitor.generators.kl import InitialPolicy  # noqa: PLC0415  needs torch
+            from rm_monitor.generators.initial_adapter import forget  # noqa: PLC0415  needs torch
+            from rm_monitor.generators.kl import InitialPolicy  # noqa: PLC0415
 
-            self._initial = InitialPolicy(self._kl)
+            if folder is not None and ranks.is_first and not resumes:
+                forget(folder)
+            self._initial = InitialPolicy(self._kl, folder if ranks.is_first or resumes else None)
 
     def prepare(self, model: Any) -> Setup:
         """Look how the model is spread over processes.
@@ -81,7 +91,24 @@ class Answering:
         own = self.generator
         if own is not None and isinstance(own, NeedsModel) and not own.needs_model:
             return Setup()
-        return describe(model, sharded_forward=self._keep_sharded)
+        setup = describe(model, sharded_forward=self._keep_sharded)
+        if setup.forward == "sharded":
+            self._check_in_step(model)
+        return setup
+
+    def _check_in_step(self, model: Any) -> None:
+        """Refuse what would make a rank enter more forwards than the others, who would wait for ever."""
+        from rm_monitor.generators.apart import why_not_in_step  # noqa: PLC0415  needs torch
+        from rm_monitor.training.unwrap import unwrap  # noqa: PLC0415
+
+        why = why_not_in_step(unwrap(model).config)
+        if self._initial is not None:
+            why = "`kl` needs forwards of its own, as many as a rank's answers are long"
+        if why:
+            raise UnsupportedSetupError(
+                f"sharded_weights='keep': {why}, and every forward of a sharded model is one of all ranks "
+                "together. Leave sharded_weights='gather', which gives every rank whole weights"
+            )
 
     def answer(
         self, asked: PromptSet, model: Any, tokenizer: Any, step: int, optimizer: Any = None

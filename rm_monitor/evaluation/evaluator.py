@@ -141,7 +141,7 @@ class Evaluator:
         Raises:
             StoreError: If they are there and damaged.
         """
-        self._answering.begin(ranks)
+        self._answering.begin(ranks, folder, resumes=resumes)
         if self._own is not None:
             self._own = OwnReferences(self.prompts)
             self._own.folder = None if folder is None else folder / "references"

@@ -14,10 +14,11 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor
 
-__all__ = ["Reads", "apart", "reads"]
+__all__ = ["Reads", "apart", "reads", "why_not_in_step"]
 
 log = logging.getLogger("rm_monitor")
 
+_READ_MORE = ("rwkv", "rwkv5", "rwkv6", "rwkv7")  # known to; others are tried, which sharded ranks cannot
 _TRIED = 32  # tokens of the shorter row of the trial
 _ULPS, _HALF_ULPS = 64, 8  # of the largest logit, between two shapes of one forward
 
@@ -92,6 +93,21 @@ def reads(
         return "padding" if len(long) > len(short) and differs(long) else ""
     except Exception:  # whatever is odd about this model shows itself when it answers
         return ""
+
+
+def why_not_in_step(config: Any) -> str:
+    """Why ranks whose forwards all gather weights cannot make equally many; empty if they can.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> why_not_in_step(SimpleNamespace(model_type="llama"))
+        ''
+    """
+    if _switch(config) is not None:
+        return "LongRoPE answers rows on both sides of its switch apart"
+    if getattr(config, "model_type", "") in _READ_MORE:
+        return f"a {config.model_type} reads more than its own row, so that prompts are answered apart"
+    return ""
 
 
 def _switch(config: Any) -> int | None:

@@ -23,12 +23,15 @@ from rm_monitor.generators.pick import sharpness
 from rm_monitor.generators.rows import Row, completion, end_tokens, refuse_not_finite, rows_of
 from rm_monitor.packed.memory import free_memory, give_back
 from rm_monitor.packed.precision import one_precision
+from rm_monitor.training.sharded.keep import in_step
 from rm_monitor.training.unwrap import unwrap
 from rm_monitor.types import Completion, Progress, Prompt, Sampling
 
 __all__ = ["HFGenerator", "generate_rows", "own_settings"]
 
 log = logging.getLogger("rm_monitor")
+
+_IN_STEP = 8  # rows at once where all ranks must enter each forward together
 
 
 class HFGenerator:
@@ -39,7 +42,7 @@ class HFGenerator:
 
     Args:
         batch_size: Rows at once; halved, and remembered, when memory runs out. None: 32 on a CPU, elsewhere
-            as many as a quarter of the free memory holds.
+            as many as a quarter of the free memory holds; 8 where sharded weights are kept so.
 
     Attributes:
         batch_size: As given, or as memory turned out; None: not known yet.
@@ -74,14 +77,21 @@ class HFGenerator:
         names = [(seed, row.prompt.id, row.sample) for row in rows]
         queue = _like_with_like(rows, [self._length.get(name) for name in names])
         with one_precision(model) as mixed, own_settings(model, sampling, ends, pad):
-            name = apart(
-                model,
-                [len(row.ids) for row in rows],
-                sampling.max_new_tokens,
-                lambda: _reads(model, rows, pad),
+            together = in_step(model)  # as many forwards as every other rank, whatever its prompts and memory
+            name = (
+                (lambda i: "")
+                if together
+                else apart(
+                    model,
+                    [len(row.ids) for row in rows],
+                    sampling.max_new_tokens,
+                    lambda: _reads(model, rows, pad),
+                )
             )
             while queue:
-                size = self.batch_size or _rows_at_once(model, mixed, rows, sampling)
+                size = self.batch_size or (
+                    _IN_STEP if together else _rows_at_once(model, mixed, rows, sampling)
+                )
                 batch = [i for i in queue if name(i) == name(queue[0])][:size]
                 found: list[Completion] | None
                 try:

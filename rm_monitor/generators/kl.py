@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rm_monitor.generators.initial_adapter import keep, kept
 from rm_monitor.packed.precision import one_precision
 from rm_monitor.prompts.rendering import prompt_ids
 from rm_monitor.training.unwrap import unwrap
@@ -38,15 +39,17 @@ class InitialPolicy:
         source: True: what the model is at the first evaluation, if that is step 0. Of a PEFT model a copy of
             what is trained is kept (as TRL's "ref" adapter), of another model the whole (as much memory as
             the model). A folder or hub id, or a loaded model: that one.
+        folder: Of the run, where the copy of what a PEFT model trains is kept for a resumed run and for a
+            second process; None: nowhere.
     """
 
-    def __init__(self, source: Any) -> None:
+    def __init__(self, source: Any, folder: Path | None = None) -> None:
         if not (source is True or isinstance(source, (str, Path)) or hasattr(source, "forward")):
             raise ValueError(
                 "`kl` is True, or the initial policy as a folder, a hub id or a loaded model, got "
                 f"{type(source).__name__}"
             )
-        self._source = source
+        self._source, self._folder = source, folder
         self._model: Any = None
         self._trained: dict[str, Tensor] | None = None  # what a PEFT model trains, as it was at step 0
         self._warned = False
@@ -126,17 +129,7 @@ class InitialPolicy:
         if self._model is not None or self._trained is not None:
             return True
         if self._source is True and _has_adapters(policy):
-            if step == 0:
-                self._trained = {
-                    name: p.detach().clone() for name, p in policy.named_parameters() if p.requires_grad
-                }
-            else:
-                self._warn(
-                    "kl=True keeps a copy of the adapters at step 0, and this is step %d: the KL is to the "
-                    "model with its adapters off, the initial policy only if training began with new ones. "
-                    "Else pass the initial policy: RewardMonitor(..., kl='folder or hub id').",
-                    step,
-                )
+            self._trained = self._adapters(policy, step)
             return True
         if self._source is True:
             if step != 0:
@@ -159,6 +152,23 @@ class InitialPolicy:
             self._model = unwrap(self._source)
         self._model.eval().requires_grad_(False)
         return True
+
+    def _adapters(self, policy: Any, step: int) -> dict[str, Tensor] | None:
+        """What the model trains, as it was at step 0; None: what was there is not known."""
+        if step == 0:
+            now = {name: p.detach().clone() for name, p in policy.named_parameters() if p.requires_grad}
+            if self._folder is not None:
+                keep(self._folder, now)
+            return now
+        values = None if self._folder is None else kept(self._folder, policy)
+        if values is None:
+            self._warn(
+                "kl=True keeps a copy of the adapters at step 0, and this is step %d: the KL is to the "
+                "model with its adapters off, the initial policy only if training began with new ones. "
+                "Else pass the initial policy: RewardMonitor(..., kl='folder or hub id').",
+                step,
+            )
+        return values
 
     def _warn(self, message: str, *arguments: Any) -> None:
         if not self._warned:

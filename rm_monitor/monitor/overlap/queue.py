@@ -117,6 +117,7 @@ class Overlap:
             folder: Where the second process writes its log.
         """
         self._references, self._log = references, folder / "second-process.log"
+        self._recipe = replace(self._recipe, folder=str(folder))
 
     def hand_over(
         self,

@@ -27,6 +27,7 @@ class Recipe:
         seed: Of sampling.
         kl: The initial policy: a folder or hub id, True for a model with adapters, None.
         prompt_format: How prompts become what the policy is asked.
+        folder: Of the run, where the first process kept what was trained at step 0; empty: not known yet.
     """
 
     scorers: Mapping[str, Any]
@@ -35,6 +36,7 @@ class Recipe:
     seed: int
     kl: Any = None
     prompt_format: PromptFormat = field(default_factory=PromptFormat)
+    folder: str = ""
 
     def check(self) -> None:
         """Refuse what cannot be sent.

@@ -54,6 +54,7 @@ def _prepare(memory: int, size: int) -> tuple[Callable[..., Any], Callable[[Path
     from rm_monitor.monitor.overlap.settings import take_over  # noqa: PLC0415
     from rm_monitor.monitor.overlap.slot import Slot, weights  # noqa: PLC0415
     from rm_monitor.monitor.overlap.structure import unpack  # noqa: PLC0415
+    from rm_monitor.training.ranks import Ranks  # noqa: PLC0415
 
     recipe, references, settings, structure, device = (pickle.loads(part) for part in rest)
     take_over(settings, device)
@@ -70,6 +71,7 @@ def _prepare(memory: int, size: int) -> tuple[Callable[..., Any], Callable[[Path
         kl=recipe.kl,
         prompt_format=recipe.prompt_format,
     )
+    evaluator.begin(Ranks.alone(), Path(recipe.folder) if recipe.folder else None, resumes=True)
 
     def measure(step: int, taken: Callable[[], None]) -> Measured:
         slot.read(weights(model))

@@ -10,7 +10,7 @@ from typing import Any
 from rm_monitor.errors import GenerationError
 from rm_monitor.training.sharded.setup import Setup
 
-__all__ = ["kept_sharded"]
+__all__ = ["in_step", "kept_sharded"]
 
 
 @contextmanager
@@ -37,6 +37,11 @@ def kept_sharded(module: Any, setup: Setup) -> Iterator[Any]:
                 del module.__dict__["generate"]
             else:
                 module.__dict__["generate"] = before
+
+
+def in_step(module: Any) -> bool:
+    """Whether every forward of this module is one of all ranks together: each must make equally many."""
+    return getattr(vars(module).get("generate"), "func", None) is _not_halved
 
 
 def _not_halved(generate: Any, *args: Any, **kwargs: Any) -> Any:
