@@ -11,6 +11,9 @@ from rm_monitor.cli.base import Json, app, echo
 
 __all__ = ["prompts"]
 
+_EVALUATIONS, _JITTER = 20, 0.7  # of a usual run, and points of win rate, as `rm-monitor power` has them
+_FEWEST = 10
+
 
 @app.command()
 def prompts(
@@ -33,11 +36,10 @@ def prompts(
 
     Example: rm-monitor prompts ultrafeedback/test-*.parquet --without train.jsonl -o prompts.jsonl
     """
-    import numpy as np  # noqa: PLC0415  each command pays for itself only
-
-    from rm_monitor import stats  # noqa: PLC0415
-    from rm_monitor.files.strict_json import dumps  # noqa: PLC0415
+    from rm_monitor.files.strict_json import dumps  # noqa: PLC0415  each command pays for itself only
+    from rm_monitor.messages.planning import POOL_PER_POINT, planned  # noqa: PLC0415
     from rm_monitor.prompts import sample_prompts, write_prompts  # noqa: PLC0415
+    from rm_monitor.stats import plan, worth_more_prompts  # noqa: PLC0415
 
     sample = sample_prompts(
         source,
@@ -51,7 +53,6 @@ def prompts(
     )
     write_prompts(output, sample.prompts)
     drawn = len(sample.prompts)
-    half = stats.rate(np.resize([0.0, 1.0], drawn))
     if as_json:
         facts = {name: getattr(sample, name) for name in ("rows", "refused", "repeated", "near", "trained")}
         echo(
@@ -70,7 +71,9 @@ def prompts(
         echo(f"asked for {n}: there are no more different prompts that training does not see")
     names = ", ".join(repr(name) for name in sample.prompts.columns) or "none"
     echo(f"written to {output}; references: {names}")
-    echo(
-        f"one evaluation of {drawn} prompts tells a win rate of 50% from below {half.low:.1%} and above "
-        f"{half.high:.1%}"
-    )
+    if drawn >= _FEWEST:
+        size = _JITTER / 100.0 * POOL_PER_POINT
+        found = plan(drawn, _EVALUATIONS, jitter=size)
+        echo(planned(found, enough=worth_more_prompts(_EVALUATIONS, jitter=size)))
+    else:
+        echo(f"{drawn} prompts are too few to see a fall by: an alarm needs {_FEWEST}, independent ones")

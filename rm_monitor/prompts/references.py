@@ -12,6 +12,7 @@ from rm_monitor.errors import StoreError
 from rm_monitor.files.strict_json import dumps, loads
 from rm_monitor.prompts.answers import matched, named, one_each, read_answers
 from rm_monitor.prompts.load import PromptSet
+from rm_monitor.text.reasoning import cut
 from rm_monitor.types import Completion, ReferenceSet
 
 __all__ = ["load_references", "resolve_references", "save_references"]
@@ -59,15 +60,16 @@ def _one(name: str, given: Any, prompts: PromptSet) -> ReferenceSet:
         texts, source = [by_id.get(prompt.id) for prompt in prompts], given.source or "given"
     else:
         texts, source = _read(given, prompts), str(given) if isinstance(given, (str, Path)) else "given"
-    missing = [prompt for prompt, text in zip(prompts, texts, strict=True) if text is None]
+    said = [cut(text or "") for text in texts]  # the policy's reasoning is cut before it is judged too
+    missing = [prompt for prompt, (answer, _) in zip(prompts, said, strict=True) if not answer.strip()]
     if missing:
         raise ValueError(
             f"`references` {name!r} lacks {len(missing)} of {len(prompts)} prompts, or has an empty answer "
-            f"for them: "
-            f"{named(missing)}. Every prompt needs a reference: add them, or drop those prompts"
+            f"for them: {named(missing)}. Every prompt needs a reference: add them, or drop those prompts"
         )
     completions = (
-        Completion(prompt_id=p.id, text=text or "") for p, text in zip(prompts, texts, strict=True)
+        Completion(prompt_id=prompt.id, text=answer, reasoning=reasoning)
+        for prompt, (answer, reasoning) in zip(prompts, said, strict=True)
     )
     return ReferenceSet(name=name, completions=tuple(completions), source=source)
 

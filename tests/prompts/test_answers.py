@@ -146,3 +146,13 @@ def test_logs_of_evaluations_hold_answers():
     for row in (harness, inspect):
         assert answers([row], [row]) == ["R"]
         assert given_to([{"id": 7, "target": "T"}], [row]) == ["T"]
+
+
+def test_references_are_judged_without_their_reasoning_as_the_policy_is():
+    prompts = load_prompts([{"prompt": "2+2?", "chosen": "<think>Four? Yes.</think>\n\nFour."}])
+    (references,) = resolve_references("chosen", prompts)
+    said = references.completions[0]
+    assert (said.text, said.reasoning) == ("Four.", "Four? Yes.")
+    thinks = load_prompts([{"prompt": "2+2?", "chosen": "<think>Four? Yes.</think>"}])
+    with pytest.raises(ValueError, match=r"lacks 1 of 1 prompts, or has an empty answer.*row 1 '2\+2\?'"):
+        resolve_references("chosen", thinks)

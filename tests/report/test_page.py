@@ -249,6 +249,22 @@ def test_hostile_text_makes_no_element_and_no_attribute(hostile):
             assert name != "href" or value.startswith("#")
 
 
+def test_what_was_thought_before_an_answer_is_folded_above_it(run):
+    thought = HOSTILE[0] or "hm"
+
+    def thinking(table):
+        said = tuple(
+            tuple(replace(c, reasoning=thought, reasoning_tokens=12) for c in k) for k in table.completions
+        )
+        return replace(table, completions=said)
+
+    parsed = Page(page(replace(run, tables={step: thinking(table) for step, table in run.tables.items()})))
+    folded = [e for e in parsed.all("summary") if e["text"].startswith("Reasoning, 12 tokens")]
+    assert len(folded) == 2 * len(run.prompts)
+    assert visible(thought)[:50] in parsed.text
+    assert not any(e["text"].startswith("Reasoning") for e in Page(page(run)).all("summary"))
+
+
 def test_hostile_text_is_found_back_as_visible_text(hostile):
     html = page(hostile)
     text = Page(html).text

@@ -13,7 +13,7 @@ from rm_monitor.messages import page as sentences
 from rm_monitor.report.curves import spark
 from rm_monitor.report.view import RunView
 from rm_monitor.text.escape import for_html
-from rm_monitor.types import FloatArray, Table
+from rm_monitor.types import Completion, FloatArray, Table
 
 __all__ = ["LONGEST", "MOST", "answers", "tools"]
 
@@ -190,12 +190,12 @@ def _row(
             _side(
                 f"Step {step}",
                 note + _samples(sides.tables[which], i),
-                sides.tables[which].completions[i][0].text,
+                sides.tables[which].completions[i][0],
                 side=which if pair else None,
             )
         )
     if run.references is not None and i < len(run.references.completions):
-        body.append(_side("Reference", for_html(run.references.name), run.references.completions[i].text))
+        body.append(_side("Reference", for_html(run.references.name), run.references.completions[i]))
     tag = "".join(f" {for_html(t)}" for t in tags)
     numbers = f'data-d="{_plain(d)}" data-b="{_plain(float(sides.values[1][i]))}" data-i="{i}"'
     return (
@@ -209,8 +209,12 @@ def _prompt(text: str, place: str) -> str:
     return f'<div class="whole"><h3>Prompt <small><a href="#{place}">link</a></small></h3>{_text(text)}</div>'
 
 
-def _side(title: str, note: str, text: str, side: int | None = None) -> str:
-    return f"<div><h3>{title} <small>{note}</small></h3>{_text(text, side)}</div>"
+def _side(title: str, note: str, said: Completion, side: int | None = None) -> str:
+    """An answer; what was thought before it is folded, and above it as it was said."""
+    tokens = f", {said.reasoning_tokens} tokens" if said.reasoning_tokens > 0 else ""
+    thought = f"<details><summary>Reasoning{tokens}</summary>{_text(said.reasoning)}</details>"
+    thought = thought if said.reasoning or tokens else ""
+    return f"<div><h3>{title} <small>{note}</small></h3>{thought}{_text(said.text, side)}</div>"
 
 
 def _kind(d: float, metric: str) -> str:
