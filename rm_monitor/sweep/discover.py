@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rm_monitor.checkpoints.dcp import into, is_dcp
 from rm_monitor.checkpoints.disk import problem
 from rm_monitor.sweep.layouts import PATTERN, Layout, find
 
@@ -98,7 +99,10 @@ class Source:
                 )
             weights = place.folder / self.inside if self.inside else place.weights
             why = problem(place.folder) if weights == place.folder else problem(weights)
-            if why == _NO_CONFIG:
+            if why is not None and is_dcp(weights):
+                told = "it is in torch's distributed format: --model-config BASE says what model it is of"
+                why = None if self._config else told + (f" ({layout.hint})" if layout.hint else "")
+            elif why == _NO_CONFIG:
                 why = None if self._config else f"{why}: --model-config BASE says what model it is of"
             elif why is not None and layout.hint:
                 why = f"{why} ({layout.hint})"
@@ -151,6 +155,8 @@ class Source:
         if not adapter.is_file():
             if (path / "config.json").is_file():
                 model = AutoModelForCausalLM.from_pretrained(str(path), **_SAFE)
+            elif is_dcp(path):
+                model = self._of_dcp(path)
             else:
                 model = self._of_another_config(path)
             return model.eval(), self._tokenizer(path, base)
@@ -161,6 +167,17 @@ class Source:
             raise ValueError(f"{path} is an adapter that names no base model: pass --base")
         model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base, **_SAFE), str(path))
         return model.eval(), self._tokenizer(path, base)
+
+    def _of_dcp(self, path: Path) -> Any:
+        """The model whose weights torch's distributed checkpointing wrote."""
+        from transformers import AutoConfig, AutoModelForCausalLM  # noqa: PLC0415  needs torch
+
+        if self._config is None:
+            raise ValueError(f"{path} has no config.json: pass `model_config`, what model it is of")
+        config = AutoConfig.from_pretrained(self._config, trust_remote_code=False)
+        model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+        into(model, path)
+        return model
 
     def _of_another_config(self, path: Path) -> Any:
         """The model of weights that lie there alone, by the configuration of the base."""

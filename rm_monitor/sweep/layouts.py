@@ -78,7 +78,7 @@ class Layout:
     def weights(self, checkpoint: Path) -> Path:
         """The first of the inside folders that is there, a loadable one before one that is not."""
         there = [checkpoint / name for name in self.inside if (checkpoint / name).is_dir()]
-        whole = [path for path in there if problem(path) is None]
+        whole = [path for path in (*there, checkpoint) if problem(path) is None]
         return (whole or there or [checkpoint])[0]
 
     def fits(self, folder: Path) -> bool:
@@ -115,9 +115,10 @@ LAYOUTS = (
         name="torchtitan",
         pattern=r"step-(\d+)",
         under=("", "checkpoint"),
+        inside=("pytorch_model_fsdp_0",),
         tells=(".metadata", "*.distcp", "model.safetensors.index.json", "sharded"),
-        hint="torchtitan: checkpoint.last_save_in_hf writes weights that can be loaded, its other steps are "
-        "in its own format; --model-config BASE says what model they are of",
+        hint="torchtitan: checkpoint.last_save_in_hf writes weights that can be loaded, its other steps have "
+        "names of its own; --model-config BASE says what model they are of",
     ),
     Layout(name="llm-foundry", pattern=r"(?:ep\d+-)?ba(\d+)", under=("", "huggingface")),
     Layout(
@@ -128,7 +129,7 @@ LAYOUTS = (
         hint="NeMo-RL: its converter (examples/converters/convert_dcp_to_hf.py) writes step_N/hf",
     ),
     Layout(name="prime-rl", pattern=r"step_(\d+)", under=("weights",)),
-    Layout(name="trainer", pattern=PATTERN),
+    Layout(name="trainer", pattern=PATTERN, inside=("pytorch_model_fsdp_0",)),  # of FSDP with sharded states
 )
 NAMES = tuple(dict.fromkeys(layout.name for layout in LAYOUTS))
 
