@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from rm_monitor import Completion, RewardMonitor, Sampling
+from rm_monitor.errors import FirstEvaluationError
 from tests.helpers import PROMPTS, Breaks, CountsGood, Fails, Keeps, Says
 
 
@@ -122,8 +123,12 @@ def test_a_sink_that_fails_does_not_stop_the_others(tmp_path, caplog):
 
 
 def test_scores_that_are_all_nan_are_a_failed_evaluation_not_a_zero(tmp_path):
-    monitor = make(tmp_path, reward_model=lambda prompts, completions: [math.nan] * len(completions))
-    point = monitor.step(0)
+    def judge(prompts, completions):
+        return [math.nan] * len(completions)
+
+    with pytest.raises(FirstEvaluationError, match="no completion could be scored"):
+        make(tmp_path / "a", reward_model=judge).step(0)  # a loop is told before anything is lost
+    point = make(tmp_path / "b", reward_model=judge, on_error="start-anyway").step(0)
     assert point.status == "failed"
     assert "no completion could be scored" in point.reason
 
@@ -142,9 +147,9 @@ def test_one_score_serves_many_reference_sets_and_scorers(tmp_path):
     point = monitor.step(0)
     assert point.metrics["win_rate"].value > 0.9 > 0.1 > point.metrics["win_rate/strong"].value
     assert point.metrics["gold/win_prob"] == point.metrics["win_prob"]
-    assert primary.calls == 3  # completions, and each reference set once
+    assert primary.calls == 1  # completions and both reference sets together
     monitor.evaluate(step=10)
-    assert primary.calls == 4
+    assert primary.calls == 2
 
 
 def test_a_resumed_run_continues_its_curve_and_never_regenerates_references(tmp_path):
@@ -220,12 +225,23 @@ def test_bad_arguments_are_refused_at_construction(tmp_path, arguments, message)
         RewardMonitor(**settings)
 
 
+def test_a_generator_that_gives_text_is_told_what_to_give(tmp_path):
+    class Texts:
+        def generate(self, prompts, sampling, **more):
+            return ["a text"] * len(prompts)
+
+    with pytest.raises(FirstEvaluationError, match=r"Completion\(prompt_id=..., text=...\)"):
+        make(tmp_path, generator=Texts()).step(0)
+    with pytest.raises(TypeError, match=r"`generator` is .*generate\(prompts, sampling, .*got function"):
+        make(tmp_path, generator=lambda prompts: ["a text"])
+
+
 def test_a_generator_that_loses_completions_is_a_failed_evaluation(tmp_path):
     class Loses:
         def generate(self, prompts, sampling, **more):
             return [Completion(prompt_id=prompts[0].id, text="only one")]
 
-    point = make(tmp_path, generator=Loses()).step(0)
+    point = make(tmp_path, generator=Loses(), on_error="start-anyway").step(0)
     assert point.status == "failed"
     assert "1 completions for 64 prompts" in point.reason
 

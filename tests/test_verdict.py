@@ -121,6 +121,13 @@ def test_a_new_best_ends_degraded_at_once():
     assert [v.state for v in judged][2:] == ["degraded", "recovered"]
 
 
+def test_the_same_answers_again_are_level_and_no_new_best():
+    first, better = point(0, 0.0, seed=1), point(10, 1.0, seed=2)
+    again = [replace(better, step=step) for step in (20, 30)]
+    assert states([first, better, *again])[1:] == ["improving", "steady", "steady"]
+    assert judge([first, better, *again], metric="win_rate").best.step == 10
+
+
 def test_recovered_stays_until_a_new_best():
     judged = states(curve(0, 1, -1, 3, 2.9, 2.95, 4), horizon=7)
     assert judged[3:] == ["recovered", "recovered", "recovered", "improving"]

@@ -206,6 +206,12 @@ class Answering:
             raise GenerationError(
                 f"the generator gave {len(answers)} completions for {len(prompts)} prompts x {k} samples"
             )
+        odd: list[Any] = [a for a in answers if not isinstance(a, Completion)]  # type: ignore[redundant-expr]
+        if odd:
+            raise GenerationError(
+                "a generator gives Completion(prompt_id=..., text=...) values, got "
+                f"{type(odd[0]).__name__} {odd[0]!r:.80}"
+            )
         return answers
 
 

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rm_monitor.files.plugins import bring, brought
-
-if TYPE_CHECKING:
-    from rm_monitor.types import Generator
+from rm_monitor.types import Generator
 
 __all__ = ["load_generator"]
 
@@ -31,6 +29,7 @@ def load_generator(spec: Any = None) -> Generator:
     Raises:
         ValueError: If vLLM is asked for and not installed, a mapping has other keys than these, or
             ``source`` is brought by nobody.
+        TypeError: If it is none of these.
     """
     if spec is None:
         from rm_monitor.generators.engine import EngineGenerator  # noqa: PLC0415  needs torch
@@ -58,8 +57,13 @@ def load_generator(spec: Any = None) -> Generator:
         from rm_monitor.generators.recorded import RecordedGenerator  # noqa: PLC0415
 
         return RecordedGenerator(spec)
-    generator: Generator = spec
-    return generator
+    if not isinstance(spec, Generator):
+        raise TypeError(
+            "`generator` is a URL, a path to recorded completions, 'vllm', or an object with "
+            "generate(prompts, sampling, *, seed, model, tokenizer, progress) -> completions; "
+            f"got {type(spec).__name__}"
+        )
+    return spec
 
 
 def _brought(source: str, **options: Any) -> Generator:

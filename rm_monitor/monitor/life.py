@@ -43,6 +43,7 @@ class Life:
         self._diagnostics = parts.diagnostics()
         self._lost = False  # other processes did not come to agree: nothing is measured any more
         self.touched = False  # a model was seen: what cannot work has been refused
+        self._is_untried = False  # the next evaluation is the first proof: if it fails, the run is refused
 
     # ------------------------------------------------------------------ what it knows
 

@@ -49,8 +49,7 @@ class Run(Life):
         """
         if self.touched:
             return
-        self.touched, tokenizer = True, tokenizer_of(tokenizer)
-        parts = self.parts
+        parts, tokenizer = self.parts, tokenizer_of(tokenizer)
         self.trains(model)
         parts.check(model, tokenizer)
         setup = parts.evaluator.prepare(model)
@@ -58,7 +57,11 @@ class Run(Life):
             self._background.check(model, tokenizer)
         if self._shared.ranks.is_first and (setup.collective or setup.compiled):
             say(f"rm_monitor: answers come from {setup}")
-        if will_judge or self._has_worked or parts.settings.on_error == "start-anyway":
+        self.touched = True
+        if self._has_worked or parts.settings.on_error == "start-anyway":
+            return
+        self._is_untried = will_judge
+        if will_judge:
             return
         problem = parts.evaluator.rehearse(model, tokenizer, step=step)
         if problem:
@@ -82,8 +85,9 @@ class Run(Life):
         with ``whatever_it_costs`` they are judged also over the budget. An ``optimizer`` that keeps other
         weights for evaluation (schedule-free) is asked for them.
         """
-        first, tokenizer = not self.touched, tokenizer_of(tokenizer)
+        tokenizer = tokenizer_of(tokenizer)
         self.touch(model, tokenizer, step=step, will_judge=True)
+        first, self._is_untried = self._is_untried, False
         if step == 0 and checkpoint is None:
             checkpoint = initial_weights(model, self.parts.failures)
         where: dict[str, Any] = {"checkpoint": checkpoint, "save": save, "about_to_save": about_to_save}
@@ -107,8 +111,7 @@ class Run(Life):
         except RanksLostError as problem:
             self._lose(problem, f"no evaluation at step {step}")
             return EvalPoint(step=step, status="failed", reason=str(problem))
-        refuses = first and self.parts.settings.on_error != "start-anyway"
-        if refuses and point.status == "failed" and not self._has_worked:
+        if first and point.status == "failed":
             raise FirstEvaluationError(_refusal(point.reason))
         if self._background is not None and point.status == "ok":
             self._background.begin(evaluator.references, self.folder, self._shared.recorder)

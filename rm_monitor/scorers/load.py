@@ -141,10 +141,13 @@ def _load(source: Any, kind: str | None, given: dict[str, Any]) -> Scorer | Pref
         refuse_unread(named, _FUNCTION, "a function")
         function: Scorer = _call("function", "FunctionScorer", source, **given)
         return function
+    lacks = [name for name in ("fingerprint", "scale", "score") if not hasattr(source, name)]
+    several = isinstance(source, (list, tuple))
     raise TypeError(
-        "`source` must be a hub id, a folder, a URL, a loaded model, a function of prompts and "
-        "completions, or an object with "
-        f"`fingerprint`, `scale` and `score`; got {type(source).__name__}"
+        "a reward model is a hub id, a folder, a URL, a loaded model, a function of prompts and "
+        "completions, or "
+        f"an object with `fingerprint`, `scale` and `score`; got {type(source).__name__}"
+        + (": give several by name, as {'main': ..., 'gold': ...}" if several else f" without {lacks}")
     )
 
 

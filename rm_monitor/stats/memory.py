@@ -25,7 +25,7 @@ class Looked(NamedTuple):
     Attributes:
         alarm: Judged at the first level.
         warning: Judged at the second.
-        is_best: It is the best so far.
+        is_best: It is above all before it.
         is_level: It is not measurably below the best so far: the paired 95 % interval of the change reaches
             0.
     """
@@ -73,11 +73,9 @@ class Memory:
         table, kept = self._detector.table, self._detector.compared
         if table is None or not np.isfinite(table.value[-1]):
             return False, True
-        best, last = (
-            highest(table.value, np.flatnonzero(np.isfinite(table.value)), None),
-            len(table.value) - 1,
-        )
-        if best == last or table.value[last] >= table.value[best]:
+        known, last = np.flatnonzero(np.isfinite(table.value)), len(table.value) - 1
+        best = highest(table.value, known, None)  # the earliest of equals: the same again is no new best
+        if best == last:
             return True, True
         level = _reaches(table, best, last)
         return False, level and (reaches is None or reaches(kept[best], kept[last]))

@@ -90,3 +90,13 @@ def test_a_function_of_a_module_goes_to_another_process():
         2,
         3,
     ]
+
+
+def test_what_is_no_reward_model_is_told_what_it_lacks():
+    class Half:
+        fingerprint, score = "half", staticmethod(by_length)
+
+    with pytest.raises(TypeError, match=r"got Half without \['scale'\]"):
+        load_scorer(Half())
+    with pytest.raises(TypeError, match=r"several by name, as \{'main'"):
+        load_scorer([by_length, by_length])

@@ -276,7 +276,7 @@ def test_a_scorer_is_returned_as_it_is(llama_rm):
 
 
 def test_something_that_cannot_score_is_refused():
-    with pytest.raises(TypeError, match=r"`source` must be a hub id, a folder.*got int"):
+    with pytest.raises(TypeError, match=r"a reward model is a hub id, a folder.*got int"):
         load_scorer(7)
 
 
