@@ -98,3 +98,52 @@ def test_a_folder_that_is_not_there_is_one_line_that_names_it(command, monkeypat
     assert stop.value.code == 1
     assert len(said.strip().splitlines()) == 1
     assert "no-such-folder" in said
+
+
+@pytest.fixture
+def levels():
+    """The levels of our two logs, put back afterwards."""
+    import logging
+
+    logs = [logging.getLogger(name) for name in ("rm_monitor", "rm_monitor.console")]
+    before = [log.level for log in logs]
+    yield logs
+    for log, level in zip(logs, before, strict=True):
+        log.setLevel(level)
+
+
+def test_quiet_leaves_alarms_and_results_and_takes_what_comes_between(levels, capsys):
+    from rm_monitor.sinks.console import ConsoleSink
+    from rm_monitor.types import Estimate, EvalPoint, Update, Verdict
+
+    point = EvalPoint(step=10, metrics={"win_rate": Estimate(0.5, 0.4, 0.6, 9)})
+    steady = Update(
+        point=point, verdict=Verdict(step=10), best=None, curve=(point,), metric="win_rate", changed=False
+    )
+    ConsoleSink().show(steady)
+    assert "step 10" in capsys.readouterr().out
+    done = CliRunner().invoke(cli.app, ["power", "--prompts", "64", "--evaluations", "5", "-q"])
+    assert done.exit_code == 0
+    assert done.stdout
+    ConsoleSink().show(steady)
+    assert capsys.readouterr().out == ""
+
+
+def test_verbose_says_where_an_error_comes_from(levels, monkeypatch, capsys):
+    import sys
+
+    from rm_monitor.cli import main
+
+    for flag, traced in (([], False), (["-v"], True)):
+        monkeypatch.setattr(sys, "argv", ["rm-monitor", "best", "no/such/run", "--export", "x", *flag])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        said = capsys.readouterr().err
+        assert stop.value.code == 1
+        assert ("Traceback" in said) == (traced and "NotFoundError" in said)
+
+
+@pytest.mark.parametrize(("name", "command"), list(commands()))
+def test_every_command_takes_quiet_and_verbose(name, command):
+    if not getattr(command, "commands", None):
+        assert {"-q", "-v"} <= {option for parameter in command.params for option in parameter.opts}

@@ -1,7 +1,7 @@
 """The command line, one file a command: each parses, calls one function, prints, and sets the exit code.
 
-Exit 0: fine. 1: the run is degraded, or the thing asked for was not found. 2: wrong use, or it failed.
-A CI job or a scheduler can act on that: 1 is an answer, 2 is the lack of one.
+Exit 0: fine. 1: the thing asked for was not found, or with ``--exit-code`` it is degraded. 2: wrong use, or
+it failed. A CI job or a scheduler can act on that: 1 is an answer, 2 is the lack of one.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from rm_monitor.cli.report import report
 from rm_monitor.cli.run import run
 from rm_monitor.cli.score import score
 from rm_monitor.cli.sweep import sweep
+from rm_monitor.cli.verbosity import is_verbose
 from rm_monitor.cli.view import view
 from rm_monitor.cli.watch import watch
 
@@ -61,11 +62,19 @@ def main() -> None:
     except BrokenPipeError:  # the reader has seen enough: `rm-monitor compare A B | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except NotFoundError as problem:
+        _trace()
         echo(f"rm-monitor: {problem}", err=True)
         sys.exit(1)
     except (ValueError, TypeError, OSError, ImportError, RMMonitorError) as problem:
+        _trace()
         echo(f"rm-monitor: {problem}", err=True)
         sys.exit(2)
     except Exception:  # Python's own exit code for a traceback is 1, which here says "degraded"
         echo(traceback.format_exc(), err=True)
         sys.exit(2)
+
+
+def _trace() -> None:
+    """With ``-v``, where a one-line message comes from."""
+    if is_verbose():
+        echo(traceback.format_exc(), err=True)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from rm_monitor.cli.helped import Helped
+from rm_monitor.cli.verbosity import Quiet, Verbose
 from rm_monitor.text.escape import for_screen, redact
 
 __all__ = ["Config", "ExitCode", "Json", "app", "echo"]
@@ -46,5 +47,7 @@ def _program(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
 ) -> None:
     """Win-rate curves from a frozen reward model while you train."""

@@ -79,9 +79,14 @@ def source_of(
 
 
 def exit_code(
-    monitor: RewardMonitor, swept: Swept, as_json: bool, *, confirmed: Confirmation | None = None
+    monitor: RewardMonitor,
+    swept: Swept,
+    as_json: bool,
+    *,
+    asked: bool,
+    confirmed: Confirmation | None = None,
 ) -> int:
-    """Say what was done; the exit code."""
+    """Say what was done; the exit code: 1 for a degraded run where that was asked for."""
     for step, why in swept.left_out.items():
         echo(f"step {step} was left out: {why}", err=True)
     state, chosen = monitor.verdict.state, monitor.best
@@ -111,7 +116,7 @@ def exit_code(
     if found["unanswered"]:
         echo("rm-monitor: checkpoints were found, and none could be judged", err=True)
         return 2
-    return 1 if state == "degraded" else 0
+    return 1 if asked and state == "degraded" else 0
 
 
 def _unanswered(monitor: RewardMonitor, swept: Swept) -> bool:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from typer.core import TyperGroup
+
+from rm_monitor.cli.verbosity import NAMES
 
 __all__ = ["EXAMPLES", "Helped"]
 
@@ -36,7 +39,7 @@ EXAMPLES = {
 _FOLDERS = {"folder", "folders", "runs", "export", "output_dir"}
 _FILES = {"config", "output", "completions", "card", "pairs", "file", "to", "source", "without", "held_out"}
 _NUMBERS = {"n", "seed", "index", "max_length", "jobs", "confirm", "until", "pid", "older_than", "port"}
-_NUMBERS |= {"prompts", "evaluations", "spread", "jitter", "seconds", "last", "steps", "more"}
+_NUMBERS |= {"prompts", "evaluations", "spread", "jitter", "seconds", "last", "steps", "more", "show"}
 _OWN = {"sides": "STEP STEP", "rows": "N|all", "push": "USER/MODEL", "run": "DIR", "command": "SCRIPT"}
 _OWN |= {
     "layout": "TRAINER",
@@ -55,18 +58,21 @@ class Helped(TyperGroup):
 
     def __init__(self, **given: Any) -> None:
         super().__init__(**given)
-        _help(self, "")
+        shared = [parameter for parameter in self.params if parameter.name in NAMES]
+        _help(self, "", shared)
 
 
-def _help(command: Any, name: str) -> None:
-    """A command and those below it; ``name`` are its words after ``rm-monitor``."""
+def _help(command: Any, name: str, shared: Sequence[Any]) -> None:
+    """A command and those below it; ``name`` are its words after ``rm-monitor``, ``shared`` what all take."""
+    if name and not getattr(command, "commands", None):
+        command.params += shared
     if name in EXAMPLES:
         command.epilog = f"Example: {EXAMPLES[name]}"
     for parameter in command.params:
         if parameter.metavar is None:
             parameter.metavar = _takes(parameter)
     for below, inner in getattr(command, "commands", {}).items():
-        _help(inner, f"{name} {below}".strip())
+        _help(inner, f"{name} {below}".strip(), shared)
 
 
 def _takes(parameter: Any) -> str:

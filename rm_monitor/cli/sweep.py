@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rm_monitor.cli.base import Json, app
+from rm_monitor.cli.base import ExitCode, Json, app
 from rm_monitor.cli.checkpoints import (
     Base,
     Folder,
@@ -17,8 +17,10 @@ from rm_monitor.cli.checkpoints import (
     Pattern,
     Settings,
     Tokenizer,
-    exit_code,
     source_of,
+)
+from rm_monitor.cli.checkpoints import (
+    exit_code as code_of,
 )
 
 __all__ = ["sweep"]
@@ -44,9 +46,13 @@ def sweep(
     held_out: Annotated[
         Path | None, typer.Option(help="Prompts the run is not judged on, for --confirm.")
     ] = None,
+    exit_code: ExitCode = False,
     as_json: Json = False,
 ) -> None:
-    """Judge every checkpoint in a folder that was not judged yet."""
+    """Judge every checkpoint in a folder that was not judged yet.
+
+    Exit 0: judged. 1: with --exit-code, degraded. 2: wrong use, it failed, or nothing could be judged.
+    """
     from rm_monitor.monitor.config import MonitorConfig  # noqa: PLC0415  each command pays for itself only
     from rm_monitor.sweep.run import sweep as sweep_folder  # noqa: PLC0415
 
@@ -62,4 +68,4 @@ def sweep(
         from rm_monitor.sweep.confirm import confirm as confirm_swept  # noqa: PLC0415
 
         found = confirm_swept(monitor, source, settings, held_out, top=confirm)
-    raise typer.Exit(exit_code(monitor, swept, as_json, confirmed=found))
+    raise typer.Exit(code_of(monitor, swept, as_json, asked=exit_code, confirmed=found))

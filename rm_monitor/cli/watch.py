@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from rm_monitor.cli.base import Json, app, echo
+from rm_monitor.cli.base import ExitCode, Json, app, echo
 from rm_monitor.cli.checkpoints import (
     Base,
     Folder,
@@ -16,8 +16,10 @@ from rm_monitor.cli.checkpoints import (
     Pattern,
     Settings,
     Tokenizer,
-    exit_code,
     source_of,
+)
+from rm_monitor.cli.checkpoints import (
+    exit_code as code_of,
 )
 
 __all__ = ["watch"]
@@ -42,9 +44,13 @@ def watch(
         bool, typer.Option("--pre-rotation", help="Link checkpoints as they appear, so that none is missed.")
     ] = False,
     group: Annotated[str | None, typer.Option(help="W&B group of the training run.")] = None,
+    exit_code: ExitCode = False,
     as_json: Json = False,
 ) -> None:
-    """Judge checkpoints while a job writes them; ends when the job ends."""
+    """Judge checkpoints while a job writes them; ends when the job ends, and says what it waits for.
+
+    Exit 0: ended. 1: with --exit-code, degraded. 2: wrong use, it failed, or nothing could be judged.
+    """
     from rm_monitor.monitor.config import MonitorConfig  # noqa: PLC0415
     from rm_monitor.sweep.watch import Ending, watch_in_own_run  # noqa: PLC0415
 
@@ -60,4 +66,4 @@ def watch(
         pre_rotation=pre_rotation,
         tell=lambda line: echo(f"rm-monitor: {line}", err=True),
     )
-    raise typer.Exit(exit_code(*done, as_json))
+    raise typer.Exit(code_of(*done, as_json, asked=exit_code))

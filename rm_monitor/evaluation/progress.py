@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Callable
@@ -59,4 +60,6 @@ class SlowBar:
 
 
 def _is_watched() -> bool:
+    if logging.getLogger("rm_monitor.console").level >= logging.WARNING:  # somebody wants it quiet
+        return False
     return sys.stderr.isatty() or "ipykernel" in sys.modules

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from dataclasses import replace
 from typing import Any, TextIO
@@ -11,6 +12,8 @@ from rm_monitor.text.escape import for_screen
 from rm_monitor.types import Update
 
 __all__ = ["ConsoleSink", "say"]
+
+log = logging.getLogger("rm_monitor.console")  # at WARNING: changes of state and alarms only
 
 
 class ConsoleSink:
@@ -31,11 +34,13 @@ class ConsoleSink:
 
     def show(self, update: Update) -> None:
         """Print the line, and the block on a change of state for the worse or back."""
-        if not self._only_alarms and (not self._only_changes or update.changed):
+        quiet = self._only_changes or log.level >= logging.WARNING
+        if not self._only_alarms and (not quiet or update.changed):
             say(messages.line(update), self._stream)
         if update.changed and update.verdict.state in ("warned", "degraded", "recovered"):
             say(messages.alarm(update), self._stream)
-        news = [s for s in update.news if not self._only_alarms or messages.is_loud(s)]
+        few = self._only_alarms or log.level >= logging.WARNING
+        news = [s for s in update.news if not few or messages.is_loud(s)]
         if news:
             say(messages.news(replace(update, news=tuple(news))), self._stream)
 

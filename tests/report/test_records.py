@@ -154,3 +154,29 @@ def test_the_chart_holds_the_headline_of_every_point_and_marks_the_best(run):
 @pytest.mark.parametrize("wrong", [(), ("--csv", "--vega"), ("--parquet",), ("--vega", "--completions")])
 def test_an_export_that_says_nothing_clear_is_wrong_use(run, wrong):
     assert isinstance(call("export", run, *wrong).exception, ValueError)
+
+
+def test_inspect_gets_a_log_a_step_with_a_sample_an_answer_and_our_numbers(run, tmp_path):
+    done = call("export", run, "--inspect", "-o", tmp_path / "logs")
+    assert done.exit_code == 0, done.output
+    found = load_run(run)
+    logs = sorted((tmp_path / "logs").glob("*.json"))
+    assert len(logs) == len(found.curve)
+    for path, point in zip(logs, found.curve, strict=True):
+        log = json.loads(path.read_text(), parse_constant=pytest.fail)
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\S*_step-\d+_\w+\.json", path.name)  # or unlisted
+        assert (log["version"], log["status"]) == (2, "success")
+        assert {"created", "task", "dataset", "model", "config"} <= set(log["eval"])  # what EvalSpec demands
+        mean = {s["name"]: s["metrics"]["mean"]["value"] for s in log["results"]["scores"]}
+        assert mean["win_rate"] == pytest.approx(point.metrics["win_rate"].value)
+        scores = [sample["scores"]["win_rate"]["value"] for sample in log["samples"]]
+        assert np.mean(scores) == pytest.approx(point.metrics["win_rate"].value)
+        texts = [sample["output"]["choices"][0]["message"]["content"] for sample in log["samples"]]
+        assert texts == [row[0].text for row in found.completions(point.step)]
+
+
+def test_inspects_own_reader_takes_them(run, tmp_path):
+    reader = pytest.importorskip("inspect_ai.log", reason="needs inspect_ai")
+    call("export", run, "--inspect", "-o", tmp_path / "logs")
+    listed = reader.list_eval_logs(str(tmp_path / "logs"))
+    assert [reader.read_eval_log(info).status for info in listed] == ["success"] * 5
