@@ -8,6 +8,7 @@
     |-- GenerationError            the checkpoint could not answer the prompts
     |-- StoreError                 a file of ours cannot be used
     |   `-- StoreLockedError       ... because another run is writing there
+    |       `-- StoreBusyError     ... or was, a moment ago, on another machine: ask again
     |-- NotFoundError              what was asked for is not there: a run, a step, a best checkpoint
     |-- FirstEvaluationError       the first evaluation of a run failed: refused before anything is lost
     |-- TemplateError              a chat template does not end, or eats the memory: it is rendered nowhere
@@ -26,6 +27,7 @@ __all__ = [
     "RanksLostError",
     "ScorerError",
     "ScorerUnavailable",
+    "StoreBusyError",
     "StoreError",
     "StoreLockedError",
     "TemplateError",
@@ -56,6 +58,19 @@ class StoreError(RMMonitorError):
 
 class StoreLockedError(StoreError):
     """Another run is writing to the same directory."""
+
+
+class StoreBusyError(StoreLockedError):
+    """Another run, on another machine, was writing to the same directory a moment ago and may be gone.
+
+    Args:
+        said: What is known.
+        again: Seconds after which it can be told.
+    """
+
+    def __init__(self, said: str, *, again: float) -> None:
+        super().__init__(said)
+        self.again = again
 
 
 class NotFoundError(RMMonitorError):

@@ -78,6 +78,18 @@ def test_a_process_that_was_ended_by_somebody_is_begun_again(trials):
     trials("{{ messages }}!", {"messages": USER})
 
 
+@pytest.mark.parametrize("size", [10, 1_000_000])
+def test_a_process_that_is_stopped_is_ended_and_its_template_refused(monkeypatch, size):
+    made = Trials()
+    made("{{ messages }}", {"messages": USER})
+    stopped = made._process
+    os.kill(stopped.pid, signal.SIGSTOP)
+    monkeypatch.setattr(trial, "PATIENCE", 0.05)
+    with pytest.raises(TemplateError, match="did not end"):
+        made("{{ messages }}", {"messages": [{"role": "user", "content": "x" * size}]})
+    assert stopped.returncode == -signal.SIGKILL
+
+
 def test_a_conversation_that_ended_well_is_not_tried_twice(trials):
     trials("{{ messages }}?", {"messages": USER})
     trials._process.stdin.close()

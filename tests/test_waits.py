@@ -1,8 +1,6 @@
 """Nothing waits without a line and without an end: a second process, other ranks, a lock of a lost host."""
 
-import errno
 import fcntl
-import json
 import os
 import select
 import signal
@@ -13,8 +11,8 @@ from multiprocessing import Pipe
 
 import pytest
 
-from rm_monitor.errors import RanksLostError, ScorerUnavailable, StoreLockedError
-from rm_monitor.files import lease, lock
+from rm_monitor.errors import RanksLostError, ScorerUnavailable
+from rm_monitor.files import lease
 from rm_monitor.files.lock import Lock
 from rm_monitor.monitor.overlap import queue, worker
 from rm_monitor.scorers import load_scorer
@@ -53,6 +51,24 @@ def test_one_that_speaks_in_time_is_heard(stopped):
     theirs.send(("done", 7))
     assert made.hear(wait=True, patience=5) == ("done", 7)
     assert made.hear(wait=False) is None
+
+
+@pytest.mark.parametrize("said", [b"\x00", b"\x00\x00\x10\x00half of a message", b"\xff\xff\xff\xff\x00"])
+def test_one_that_stops_in_the_middle_of_a_message_is_ended_too(stopped, said):
+    made, theirs = stopped
+    os.write(theirs.fileno(), said)
+    with pytest.raises(worker.WorkerEndedError, match=r"gave no sign for"):
+        made.hear(wait=False, patience=0.05)
+    assert made._process.returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("size", [0, 10, 300_000])
+def test_a_message_of_any_length_is_heard_as_it_was_sent(stopped, size):
+    made, theirs = stopped
+    sends = threading.Thread(target=theirs.send, args=(("measured", b"x" * size),))
+    sends.start()
+    assert made.hear(wait=True, patience=30) == ("measured", b"x" * size)
+    sends.join()
 
 
 @pytest.mark.parametrize(("dearest", "patience"), [(0.0, 3600), (1.0, 120), (100.0, 500)])
@@ -164,50 +180,6 @@ def test_a_time_limit_that_is_none_is_refused(limit):
 
 
 # ---------------------------------------------------------------------------- locks
-
-
-@pytest.fixture(params=[errno.ENOSYS, errno.EACCES])
-def requeued(tmp_path, monkeypatch, request):
-    """A folder without flock, which a job on another machine held."""
-
-    def unsupported(*_):
-        raise OSError(request.param, os.strerror(request.param))
-
-    monkeypatch.setattr(fcntl, "flock", unsupported)
-    owner = tmp_path / "run.owner"
-    owner.write_text(json.dumps({"host": "node-17", "boot": "x", "pid": 4242, "born": "9"}))
-    return tmp_path, owner
-
-
-def test_a_job_requeued_on_another_machine_takes_over_at_once_what_is_long_silent(requeued, monkeypatch):
-    folder, owner = requeued
-    monkeypatch.setattr(lock.time, "sleep", lambda s: pytest.fail("waited"))
-    os.utime(owner, (0, 0))
-    held = Lock(folder)
-    assert json.loads(owner.read_text())["pid"] == os.getpid()
-    held.release()
-    assert not owner.exists()
-
-
-def test_a_lock_of_a_machine_that_died_just_now_is_listened_for_and_then_taken_over(
-    requeued, monkeypatch, caplog
-):
-    folder, _ = requeued
-    ages = iter([1.0, 8.5, 16.0, 23.5, 31.0])
-    monkeypatch.setattr(lock, "silence", lambda path: next(ages))
-    monkeypatch.setattr(lock.time, "sleep", lambda s: None)
-    Lock(folder).release()
-    assert "process 4242 on node-17 held this folder 1 s ago: it is listened for, 29 s at most" in caplog.text
-
-
-def test_a_heartbeat_of_another_machine_is_respected(requeued, monkeypatch):
-    folder, owner = requeued
-    ages = iter([1.0, 8.5, 0.2])
-    monkeypatch.setattr(lock, "silence", lambda path: next(ages))
-    monkeypatch.setattr(lock.time, "sleep", lambda s: None)
-    with pytest.raises(StoreLockedError, match=r"4242 on node-17"):
-        Lock(folder)
-    assert owner.exists()
 
 
 def test_a_lock_that_is_a_link_is_not_followed(tmp_path):

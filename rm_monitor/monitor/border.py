@@ -23,6 +23,8 @@ def guarded(event: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(event)
     def within(self: Any, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self._late is not None and event.__name__ != "on_step_end":
+            return  # the run has not begun; it may at the end of a step
         try:
             event(self, args, state, control, **kwargs)
         except UnsupportedSetupError:

@@ -18,11 +18,13 @@ import math
 from pathlib import Path
 from typing import Any
 
+from rm_monitor.errors import StoreBusyError
 from rm_monitor.monitor.as_trained import settle_format
 from rm_monitor.monitor.border import guarded
 from rm_monitor.monitor.callback_acts import CallbackActs, is_last, tokenizer_in
 from rm_monitor.monitor.examine import examine
 from rm_monitor.monitor.host import Host, host_of
+from rm_monitor.monitor.late import LateBegin, patiently
 from rm_monitor.monitor.monitor import RewardMonitor
 from rm_monitor.monitor.pushing import add_to_card, after_the_card
 from rm_monitor.monitor.saving import unfit
@@ -84,10 +86,25 @@ class RewardMonitorCallback(CallbackActs):
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Begin a run: open the files, continue or begin the curve, judge step 0.
 
+        A training that resumes does not wait for the lock of the machine it ran on before.
+
         Raises:
             ValueError: If something cannot work; nothing is lost yet.
             FirstEvaluationError: If the first evaluation failed.
         """
+
+        def begin() -> None:
+            self._begin(args, state, control, kwargs)
+
+        self._late = None
+        if state.global_step == 0:
+            return patiently(begin)
+        try:
+            begin()
+        except StoreBusyError as busy:
+            self._late = LateBegin(busy)
+
+    def _begin(self, args: Any, state: Any, control: Any, kwargs: dict[str, Any]) -> None:
         host = host_of(self)
         self._refuse(args, host)
         host.move_last(self)
@@ -133,6 +150,8 @@ class RewardMonitorCallback(CallbackActs):
     @guarded
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Judge the weights if the schedule, the Trainer or the end of the run asks for this step."""
+        if self.begins_late(args, state, control, kwargs):
+            return
         last = is_last(state) or bool(control.should_training_stop)
         if last or self._is_due(args, state, control):
             self._judge_once(args, state, control, kwargs, last=last)

@@ -9,6 +9,7 @@ from typing import Any
 from transformers import TrainerCallback
 
 from rm_monitor.monitor.host import Host
+from rm_monitor.monitor.late import LateBegin
 from rm_monitor.monitor.monitor import RewardMonitor
 from rm_monitor.monitor.parts import Parts
 from rm_monitor.monitor.run import Run
@@ -35,10 +36,22 @@ class CallbackActs(TrainerCallback):
         self.stop_on_degradation = stop_on_degradation
         self._steering = Steering(select_best, "win_prob", monitor.settings.name)
         self._training = False
+        self._late: LateBegin | None = None  # the run has not begun yet
         self._judged: int | None = None
         self._output_dir = Path()
         self._optimizer: Any = None
         self._epochs: dict[int, float | None] = {}  # of evaluations that come late
+
+    def begins_late(self, args: Any, state: Any, control: Any, kwargs: dict[str, Any]) -> bool:
+        """Whether the run has not begun yet, or never will; it is tried at the end of a step."""
+        if self._late is None:
+            return False
+        if self._late.tries(lambda: self._begin(args, state, control, kwargs)):
+            self._late = None
+        return self._late is not None
+
+    def _begin(self, args: Any, state: Any, control: Any, kwargs: dict[str, Any]) -> None:
+        raise NotImplementedError
 
     def _judge_once(
         self, args: Any, state: Any, control: Any, kwargs: dict[str, Any], *, last: bool = False

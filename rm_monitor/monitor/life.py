@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from rm_monitor.errors import RanksLostError
+from rm_monitor.errors import RanksLostError, StoreBusyError
 from rm_monitor.monitor.at_exit import say_at_exit
 from rm_monitor.monitor.background import Background, make_background
+from rm_monitor.monitor.late import patiently
 from rm_monitor.monitor.parts import Parts
 from rm_monitor.monitor.plan import Planner
 from rm_monitor.monitor.recorder import Recorder
@@ -105,8 +106,17 @@ class Life:
             horizon: Evaluations expected, for an alarm that was not told.
 
         Raises:
+            StoreBusyError: On every rank, if a process of another machine may hold the folder: begin again.
+                A loop that is driven by hand waits for it, for a moment.
             Exception: What kept it from beginning; RMMonitorError on the other ranks.
         """
+
+        def begin() -> None:
+            self._begin(resume_step, report_to, horizon)
+
+        patiently(begin) if self.by_hand else begin()
+
+    def _begin(self, resume_step: int | None, report_to: Any, horizon: int | None) -> None:
         parts, ranks = self.parts, Ranks.current()
         self._shared.ranks = ranks
         self._planner = Planner(parts.settings.schedule, ranks, parts.failures, parts.clock)
@@ -126,6 +136,9 @@ class Life:
                 opened = OpenedRun(tuple(recorder.points), recorder.verdict, recorder.best, parts.metric)
         except Exception as problem:
             error = problem
+        again = ranks.broadcast(error.again if isinstance(error, StoreBusyError) else 0.0)
+        if again:
+            raise error or StoreBusyError("rank 0 waits for the folder", again=again)
         found = self._shared.open(opened, error)
         parts.metric = found.metric
         self.last_step = found.curve[-1].step if found.curve else None

@@ -15,9 +15,11 @@ import select
 import subprocess
 import sys
 import threading
+import time
 import weakref
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -99,18 +101,13 @@ class Trials:
                     problem,
                 )
                 return ""
-            assert process.stdin is not None
-            assert process.stdout is not None
             try:
-                process.stdin.write(asked)
-                process.stdin.flush()
-            except OSError:  # it was ended between two conversations, by somebody else
+                said = _exchange(process, asked)
+            except BrokenPipeError:  # it was ended between two conversations, by somebody else
                 self.close()
                 if attempt == 1:
                     continue
-            waits = select.poll()
-            waits.register(process.stdout.fileno(), select.POLLIN)
-            said = process.stdout.readline() if waits.poll(1000 * PATIENCE) else b""
+                said = b""
             if said.endswith(b"\n"):
                 return str(json.loads(said))
             self.close()
@@ -137,6 +134,31 @@ class Trials:
         self._process = self._end = None
 
 
+def _exchange(process: subprocess.Popen[bytes], asked: bytes) -> bytes:
+    """What a process answers; less than a line if it ended, or took too long to read or to answer."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    goes_in, comes_out = process.stdin.fileno(), process.stdout.fileno()
+    os.set_blocking(goes_in, False)
+    until, left, said = time.monotonic() + PATIENCE, memoryview(asked), b""
+    waits = select.poll()
+    waits.register(goes_in, select.POLLOUT)
+    while not said.endswith(b"\n"):
+        if not waits.poll(1000 * max(0.0, until - time.monotonic())):
+            break
+        if left:
+            left = left[os.write(goes_in, left) :]
+            if not left:
+                waits.unregister(goes_in)
+                waits.register(comes_out, select.POLLIN)
+        else:
+            part = os.read(comes_out, 65536)
+            if not part:
+                break
+            said += part
+    return said
+
+
 def _end(process: subprocess.Popen[bytes], owner: int) -> None:
     if os.getpid() != owner:
         return
@@ -147,7 +169,8 @@ def _end(process: subprocess.Popen[bytes], owner: int) -> None:
                 pipe.close()
             except OSError:  # what was not written yet
                 continue
-    process.wait()
+    with suppress(subprocess.TimeoutExpired):  # one that hangs in the kernel is left to it
+        process.wait(timeout=10)
 
 
 def _refused(why: str) -> TemplateError:

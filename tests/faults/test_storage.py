@@ -17,7 +17,7 @@ from rm_monitor import files
 from rm_monitor.cache.scores import ScoreStore
 from rm_monitor.checkpoints.keeper import Keeper
 from rm_monitor.errors import StoreError, StoreLockedError
-from rm_monitor.files import lines, lock
+from rm_monitor.files import lines, lock, owners
 from rm_monitor.records.history import MOST_WAITING, History
 from tests.faults import damage, halfwritten, pinning
 from tests.faults.damage import point_and_table
@@ -211,17 +211,14 @@ def test_a_second_run_in_a_folder_is_refused_until_the_first_is_killed(tmp_path,
 
 def test_an_owner_file_of_another_machine_is_respected_and_named(tmp_path, monkeypatch):
     monkeypatch.setattr(lock, "fcntl", None)
-    silences = iter([4.0, 1.0])
-    monkeypatch.setattr(lock, "silence", lambda path: next(silences))  # it gives heartbeats
-    monkeypatch.setattr(lock.time, "sleep", lambda seconds: None)
     (tmp_path / "run.owner").write_text(json.dumps({"host": "elsewhere", "pid": 1, "boot": "x", "born": "1"}))
-    with pytest.raises(StoreLockedError, match=r"process 1 on elsewhere.*delete .*run\.owner"):
+    with pytest.raises(StoreLockedError, match=r"process 1 on elsewhere gave a sign 0 s ago"):
         History(tmp_path)
 
 
 def test_an_owner_file_with_a_number_that_was_given_again_is_taken_over(tmp_path, monkeypatch):
     monkeypatch.setattr(lock, "fcntl", None)
-    owner = {**lock._me(), "pid": os.getppid(), "born": "1"}
+    owner = {**owners.me(), "pid": os.getppid(), "born": "1"}
     (tmp_path / "run.owner").write_text(json.dumps(owner))
     started(tmp_path).close()
     assert not (tmp_path / "run.owner").exists()
@@ -438,6 +435,6 @@ def test_a_best_json_that_names_a_place_outside_is_no_best(tmp_path):
 
 @pytest.mark.parametrize("told", ["", "7 (a)", "7 (a b) c) S 1 2"])
 def test_a_locks_owner_that_ends_while_it_is_asked_for_is_gone(told, tmp_path, monkeypatch):
-    real = lock._text
-    monkeypatch.setattr(lock, "_text", lambda path: told if path.endswith("/stat") else real(path))
-    assert not lock._lives({**lock._me(), "born": "12345"}, tmp_path)
+    real = owners._text
+    monkeypatch.setattr(owners, "_text", lambda path: told if path.endswith("/stat") else real(path))
+    assert not owners.runs_here({**owners.me(), "born": "12345"})

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import math
 import os
+import pickle
 import select
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -84,7 +86,7 @@ class Worker:
         if not self._poll.poll(self._wait(patience) if wait else 0):
             return None
         try:
-            what, given = self._pipe.recv()
+            what, given = pickle.loads(self._message(patience))
         except (EOFError, OSError) as problem:
             with suppress(subprocess.TimeoutExpired):  # it is ending, and its status says how
                 self._process.wait(timeout=10)
@@ -116,6 +118,29 @@ class Worker:
                 *(waited, patience),
             )
         return 0
+
+    def _message(self, patience: float) -> bytes:
+        """What it has begun to say, to its end: one that stops in the middle is not waited for for ever.
+
+        Raises:
+            WorkerEndedError: If it stopped.
+            EOFError: If it is gone.
+        """
+        size = struct.unpack("!i", self._exactly(4, patience))[0]
+        if size == -1:  # as `Connection` writes what is longer than 2 GB
+            size = struct.unpack("!Q", self._exactly(8, patience))[0]
+        return self._exactly(size, patience)
+
+    def _exactly(self, size: int, patience: float) -> bytes:
+        parts, left = [], size
+        while left:
+            self._wait(patience)
+            part = os.read(self._pipe.fileno(), min(left, 1 << 20))
+            if not part:
+                raise EOFError
+            parts.append(part)
+            left -= len(part)
+        return b"".join(parts)
 
     def end(self) -> None:
         """Stop it, and leave no zombie."""
@@ -149,4 +174,5 @@ def _end(process: subprocess.Popen[bytes], owner: int) -> None:
             process.wait(timeout=0.2)  # one that ends by itself says how
         except subprocess.TimeoutExpired:
             process.kill()
-    process.wait()
+    with suppress(subprocess.TimeoutExpired):  # one that hangs in the kernel is left to it
+        process.wait(timeout=10)
