@@ -1,5 +1,5 @@
-"""SIGTERM at random moments of a Trainer run, resumed from the last whole checkpoint: the curve of an
-unbroken run.
+"""SIGTERM, SIGINT and SIGKILL at random moments of a Trainer run, resumed from the last whole checkpoint: the
+curve of an unbroken run.
 
 Every run is forked from one process that has imported everything, so that a moment costs a second and not
 ten.
@@ -54,8 +54,10 @@ def train(policy: Path, out: Path, resume: str | None) -> None:
     trainer.train(resume_from_checkpoint=resume)
 
 
-def forked(policy: Path, out: Path, resume: str | None, after: float | None = None) -> tuple[int, float]:
-    """Run in a child, terminated after so many seconds; its exit status (negative: a signal), its time."""
+def forked(
+    policy: Path, out: Path, resume: str | None, after: float | None = None, by: int = signal.SIGTERM
+) -> tuple[int, float]:
+    """Run in a child, ended by a signal after so many seconds; its exit status, its time."""
     began = time.monotonic()
     child = os.fork()
     if child == 0:
@@ -64,6 +66,7 @@ def forked(policy: Path, out: Path, resume: str | None, after: float | None = No
             quiet = os.open(os.devnull, os.O_WRONLY)
             os.dup2(quiet, 1), os.dup2(quiet, 2)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
             train(policy, out, resume)
             status = 0
         except BaseException:
@@ -72,7 +75,7 @@ def forked(policy: Path, out: Path, resume: str | None, after: float | None = No
             os._exit(status)
     if after is not None:
         time.sleep(after)
-        os.kill(child, signal.SIGTERM)
+        os.kill(child, by)
     _, status = os.waitpid(child, 0)
     return os.waitstatus_to_exitcode(status), time.monotonic() - began
 
@@ -116,7 +119,7 @@ def same(a: list[Any], b: list[Any]) -> bool:
     return True
 
 
-def cut_and_resumed(policy: Path, out: Path, moments: Iterator[float]) -> list[Any]:
+def cut_and_resumed(policy: Path, out: Path, moments: Iterator[float], by: int = signal.SIGTERM) -> list[Any]:
     """Terminate a run at the next moment that falls into it, then resume; the curve on disk.
 
     A run that had ended by then is thrown away: resumed from its last step, the Trainer would train one
@@ -125,10 +128,10 @@ def cut_and_resumed(policy: Path, out: Path, moments: Iterator[float]) -> list[A
     for number, after in enumerate(moments):
         folder = out / str(number)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        first, _ = forked(policy, folder, None, after)
+        first, _ = forked(policy, folder, None, after, by)
         if first == 0:
             continue
-        assert first == -signal.SIGTERM, first
+        assert first == (1 if by == signal.SIGINT else -by), first  # Ctrl-C is an exception
         status, _ = forked(policy, folder, last_whole(folder))
         if status != 0:
             error = folder.parent / f"{folder.name}.error"
@@ -138,7 +141,7 @@ def cut_and_resumed(policy: Path, out: Path, moments: Iterator[float]) -> list[A
 
 
 def campaign() -> Iterator[tuple[str, str, str]]:
-    """One row."""
+    """One row a signal."""
     import peft  # noqa: F401  what a run imports on its way is imported once, before any fork
 
     import tests.helpers  # noqa: F401
@@ -151,10 +154,15 @@ def campaign() -> Iterator[tuple[str, str, str]]:
         whole = curve(Path(folder) / "whole")
         assert [step for step, *_ in whole] == list(range(0, STEPS + 1, EVERY))
         moments = iter(lambda: draw.uniform(0.1, 0.9) * took, None)
-        runs = [Path(folder) / f"run-{i}" for i in range(MOMENTS)]
-        equal = sum(same(cut_and_resumed(policy, run, moments), whole) for run in runs)
-        yield (
-            "SIGTERM at random moments of a Trainer run, resumed: history equal to the unbroken run",
-            f"{MOMENTS} of {MOMENTS}",
-            f"{equal} of {MOMENTS}",
-        )
+        for by, number in (
+            (signal.SIGTERM, MOMENTS),
+            (signal.SIGINT, MOMENTS),
+            (signal.SIGKILL, MOMENTS // 3),
+        ):
+            runs = [Path(folder) / f"{by.name}-{i}" for i in range(number)]
+            equal = sum(same(cut_and_resumed(policy, run, moments, by), whole) for run in runs)
+            yield (
+                f"{by.name} at random moments of a Trainer run, resumed: history equal to the unbroken run",
+                f"{number} of {number}",
+                f"{equal} of {number}",
+            )
