@@ -7,6 +7,7 @@ fails with each error at its first, middle and last call, and for two training s
 from __future__ import annotations
 
 import contextlib
+import copy
 import gc
 import io
 import logging
@@ -16,6 +17,7 @@ import traceback
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +81,11 @@ class Run:
     best: bool
 
 
+@cache
+def _loaded(policy: Path) -> Any:
+    return AutoModelForCausalLM.from_pretrained(policy)
+
+
 def run(policy: Path, tokenizer: Any, fails: Any = None, error: str = "EIO", **arguments: Any) -> Run:
     """A tiny Trainer with the monitor, where calls fail as told: ``fails(place, before, step)``."""
     answers = Says(lambda step: step / STEPS)
@@ -94,7 +101,7 @@ def run(policy: Path, tokenizer: Any, fails: Any = None, error: str = "EIO", **a
         ended = ""
         try:
             with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-                model = AutoModelForCausalLM.from_pretrained(policy)
+                model = copy.deepcopy(_loaded(policy))
                 monitor = RewardMonitor(
                     CountsGood(),
                     [f"prompt {i}" for i in range(4)],
