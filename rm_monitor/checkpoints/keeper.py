@@ -47,6 +47,7 @@ class Keeper:
         self.folder = Path(folder)
         self.kept = self.folder / "kept"
         self._said: set[tuple[str, str]] = set()
+        self._settled: set[str] = set()  # kept folders whose contents outlast a loss of power
 
     def pin(self, step: int, source: str | Path) -> Path:
         """Link what is needed to load a checkpoint; a copy where the file system has no links.
@@ -124,6 +125,10 @@ class Keeper:
             OSError: If the disk refuses; the old best stays marked.
         """
         chosen = self.available()[step]
+        if chosen.name not in self._settled and not chosen.is_symlink():
+            for path in chosen.iterdir():  # the Trainer does not, and the best before it may be let go of
+                files.settle(path)
+            self._settled.add(chosen.name)
         said = {**facts, "step": step, "folder": f"kept/{chosen.name}"}
         files.replace(self.folder / "best.json", dumps(said, indent=1) + "\n")
         self._show(chosen)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 from pathlib import Path
 
-__all__ = ["remove", "replace", "sync"]
+__all__ = ["remove", "replace", "settle", "sync"]
 
 
 def replace(path: str | Path, text: str) -> None:
@@ -49,6 +50,22 @@ def sync(folder: str | Path) -> None:
             os.fsync(file)
         finally:
             os.close(file)
+
+
+def settle(file: str | Path) -> None:
+    """Make the contents of a file durable that somebody else wrote.
+
+    Raises:
+        OSError: If the disk refuses. A file system that does not know how is none that refuses.
+    """
+    opened = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    except OSError as problem:
+        if problem.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(opened)
 
 
 def remove(path: str | Path) -> None:

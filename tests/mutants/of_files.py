@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.mutants.mutant import CRASH, STORAGE, TEXT, WAITS, broken
+from tests.mutants.mutant import CRASH, LINES, STORAGE, TEXT, WAITS, broken
 
 MUTANTS = (
     # ---- files
@@ -27,10 +27,10 @@ MUTANTS = (
         "files/lines.py",
         "    if int(end[1], 16) != zlib.crc32(body):\n        return None\n",
         "",
-        STORAGE,
+        LINES,
     ),
-    broken("parse: any length", "files/lines.py", "len(data) > LONGEST or ", "", STORAGE),
-    broken("append: links followed", "files/lines.py", ' | getattr(os, "O_NOFOLLOW", 0)', "", *TEXT, STORAGE),
+    broken("parse: any length", "files/lines.py", "len(data) > LONGEST or ", "", LINES),
+    broken("append: links followed", "files/lines.py", ' | getattr(os, "O_NOFOLLOW", 0)', "", LINES),
     broken(
         "replace: in place",
         "files/atomic.py",
