@@ -7,6 +7,8 @@ from dataclasses import dataclass
 CRASH = "tests/faults/test_crash_states.py"
 STORAGE = "tests/faults/test_storage.py"
 LINES = "tests/faults/test_lines.py"
+REQUEUE = "tests/test_requeue.py"
+TEMPLATES = "tests/test_hostile_templates.py"
 WAITS = "tests/test_waits.py"
 KEEPING = (CRASH, STORAGE, "tests/faults/test_keeper.py")
 TEXT = ("tests/faults/test_security.py", "tests/faults/test_rows.py")

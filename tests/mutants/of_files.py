@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.mutants.mutant import CRASH, LINES, STORAGE, TEXT, WAITS, broken
+from tests.mutants.mutant import CRASH, LINES, REQUEUE, STORAGE, TEMPLATES, WAITS, broken
 
 MUTANTS = (
     # ---- files
@@ -66,7 +66,6 @@ MUTANTS = (
         "    temporary.unlink(missing_ok=True)\n    try:\n        file",
         "    try:\n        file",
         STORAGE,
-        *TEXT,
     ),
     broken(
         "lock: none",
@@ -87,34 +86,6 @@ MUTANTS = (
         "files/lock.py",
         ' | getattr(os, "O_NOFOLLOW", 0), 0o644)\n        try:\n            if fcntl',
         ", 0o644)\n        try:\n            if fcntl",
-        WAITS,
-    ),
-    broken(
-        "lock: a number given again is alive",
-        "files/lock.py",
-        'return bool(owner.get("born") == _born(owner["pid"]))',
-        "return True",
-        STORAGE,
-    ),
-    broken(
-        "lock: another host is dead",
-        "files/lock.py",
-        "        return _is_heard(owner, path)\n",
-        "        return False\n",
-        WAITS,
-    ),
-    broken(
-        "lock: another host lives for ever",
-        "files/lock.py",
-        "        return _is_heard(owner, path)\n",
-        "        return True\n",
-        WAITS,
-    ),
-    broken(
-        "lock: a heartbeat is not heard",
-        "files/lock.py",
-        "        if now < first:  # it was heard\n            return True\n",
-        "",
         WAITS,
     ),
     broken(
@@ -144,5 +115,104 @@ MUTANTS = (
         '        log.warning("rm_monitor: %s cannot be read now: %s", path, problem)\n',
         "",
         "tests/faults/test_keeper.py",
+    ),
+    broken(
+        "lock: a number given again is alive",
+        "files/owners.py",
+        'return bool(owner.get("born") == _born(owner["pid"]))',
+        "return True",
+        STORAGE,
+    ),
+    broken(
+        "lock: another host is dead",
+        "files/lock.py",
+        "    if quiet is None or quiet > SILENT:\n",
+        "    if True:\n",
+        REQUEUE,
+    ),
+    broken(
+        "lock: another host lives for ever",
+        "files/lock.py",
+        "    if quiet is None or quiet > SILENT:\n",
+        "    if False:\n",
+        REQUEUE,
+    ),
+    broken(
+        "lock: a flock of a dead machine is waited for for ever",
+        "files/lock.py",
+        "    if quiet is not None and quiet <= FORGETS:\n",
+        "    if quiet is not None:\n",
+        REQUEUE,
+    ),
+    broken(
+        "lock: any start of a job is the next one",
+        "files/owners.py",
+        "before < start",
+        "before <= start",
+        REQUEUE,
+    ),
+    broken(
+        "settle: nothing",
+        "checkpoints/keeper.py",
+        "                files.settle(path)\n",
+        "                pass\n",
+        CRASH,
+    ),
+    # ---- waits
+    broken(
+        "late: a training that resumes waits",
+        "monitor/callback.py",
+        "        if state.global_step == 0:\n            return patiently(begin)\n",
+        "        return patiently(begin)\n",
+        REQUEUE,
+    ),
+    broken(
+        "late: a lock is asked for for ever",
+        "monitor/late.py",
+        "time.monotonic() - self._began > GIVEN_UP",
+        "False",
+        REQUEUE,
+    ),
+    broken(
+        "overlap: half of a message is waited for",
+        "monitor/overlap/worker.py",
+        "            self._wait(patience)\n            part",
+        "            part",
+        WAITS,
+    ),
+    broken(
+        "judge function: no limit",
+        "scorers/limited.py",
+        "        self._busy.join(seconds)\n",
+        "        self._busy.join()\n",
+        WAITS,
+    ),
+    broken(
+        "judge function: two calls under way",
+        "scorers/limited.py",
+        "        if self._busy is not None and self._busy.is_alive():",
+        "        if False:",
+        WAITS,
+    ),
+    broken(
+        "template: not tried",
+        "text/trial.py",
+        '    try_template(template, {**variables, "messages": messages})\n',
+        "",
+        TEMPLATES,
+    ),
+    broken(
+        "template: its memory is not bounded",
+        "text/trial_process.py",
+        "    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))\n",
+        "",
+        TEMPLATES,
+    ),
+    broken(
+        "template: tried again though it was refused",
+        "text/trial.py",
+        "                self._bad[template] = why\n",
+        "",
+        TEMPLATES,
     ),
 )

@@ -16,7 +16,7 @@ MUTANTS = (
     broken(
         "escape: invisible characters pass",
         "text/escape.py",
-        'return _INVISIBLE.sub(lambda m: f"[U+{ord(m.group()):04X}]", shown)',
+        'return _INVISIBLE.sub(lambda m: m.group() if _joins(m) else f"[U+{ord(m.group()):04X}]", shown)',
         "return shown",
         *TEXT,
     ),
