@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.mutants.mutant import CRASH, STORAGE, TEXT, broken
+from tests.mutants.mutant import CRASH, LINES, STORAGE, TEXT, broken
 
 MUTANTS = (
     # ---- records
@@ -18,7 +18,7 @@ MUTANTS = (
         "records/rows.py",
         '        if not _NAME.fullmatch(rows["file"]):\n            return None\n',
         "",
-        STORAGE,
+        LINES,
     ),
     broken(
         "rows: their folder is not synced",
@@ -67,7 +67,7 @@ MUTANTS = (
         "cache/scores.py",
         "        if checksum(key, value) == crc:",
         "        if True:",
-        STORAGE,
+        LINES,
     ),
     # ---- checkpoints
     broken(
