@@ -31,6 +31,7 @@ LIST = {
     ("generators/server/weights", "RunCommand._wait", "client.clock.sleep"): "ready_timeout, a line a minute",
     ("http/client", "Client._attempts", "self._wire.exchange"): SERVER,
     ("http/client", "Client._attempts", "self.clock.sleep"): SERVER,
+    ("http/client", "Client.hint", "self._wire.exchange"): "its own short limit",
     ("http/parallel", "in_order", "as_completed"): SERVER,
     ("http/parallel", "in_order", "wait"): SERVER,
     ("http/parallel", "in_order", "future.result"): SERVER,
