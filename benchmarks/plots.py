@@ -22,15 +22,20 @@ Tables = Mapping[str, Sequence[Mapping[str, Any]]]
 def draw(folder: Path, tables: Tables) -> None:
     """Write what the measured tables allow."""
     folder.mkdir(parents=True, exist_ok=True)
-    plt.rcParams.update(
-        {"svg.hashsalt": "rm_monitor", "svg.fonttype": "none", "font.size": 11, "axes.spines.top": False}
-        | {"axes.spines.right": False, "axes.edgecolor": GREY, "text.color": INK, "axes.labelcolor": INK}
-    )
+    style()
     _save(_one_run, folder / "statistics-run.svg", (8.0, 4.6))
     if {"false_alarms", "rules_of_thumb"} <= tables.keys():
         _save(lambda axes: _alarms(axes, tables), folder / "statistics-false-alarms.svg", (8.0, 3.2))
     if {"power", "confirm_on_warn"} <= tables.keys():
         _save(lambda axes: _power(axes, tables), folder / "statistics-power.svg", (8.0, 3.6))
+
+
+def style() -> None:
+    """How all plots look; the same input gives the same file."""
+    plt.rcParams.update(
+        {"svg.hashsalt": "rm_monitor", "svg.fonttype": "none", "font.size": 11, "axes.spines.top": False}
+        | {"axes.spines.right": False, "axes.edgecolor": GREY, "text.color": INK, "axes.labelcolor": INK}
+    )
 
 
 def _save(paint: Any, path: Path, size: tuple[float, float]) -> None:

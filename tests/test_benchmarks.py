@@ -4,10 +4,13 @@ import json
 
 import numpy as np
 import pytest
+from scipy import stats
 from scipy.special import expit
 
 from benchmarks import simulation
 from benchmarks.cases import Case
+from benchmarks.shared_noise import Noises, compared
+from benchmarks.shared_noise import main as shared_noise
 from benchmarks.statistics import main
 
 
@@ -41,3 +44,40 @@ def test_the_command_prints_tables_and_does_not_measure_twice(tmp_path, capsys):
     assert [x for x in again.splitlines() if x.startswith("|")] == [
         x for x in first.splitlines() if x.startswith("|")
     ]
+
+
+@pytest.fixture(scope="module")
+def noises():
+    """Checkpoints whose answers change slowly, with one noise and with a noise each."""
+    rng = np.random.default_rng(0)
+    t, n = 9, 4000
+    prompt, model = rng.normal(size=n), np.cumsum(0.1 * rng.normal(size=(t, n)), axis=0)
+    one, own = rng.normal(size=n), rng.normal(size=(t, n))
+    same = np.eye(t)
+    return Noises(
+        list(range(0, 3 * t, 3)), 0.1 * (prompt + model + one), 0.1 * (prompt + model + own), same, same
+    )
+
+
+def test_one_noise_is_worth_as_many_prompts_as_the_squares_of_the_errors_say(noises):
+    rows = compared(noises)
+    assert [row.steps for row in rows] == [3, 6, 12, 24]
+    for row in rows:
+        lag = row.steps // 3
+        assert row.one == pytest.approx(10 * np.sqrt(0.01 * lag / 4000), rel=0.05)
+        assert row.own == pytest.approx(10 * np.sqrt((0.01 * lag + 2) / 4000), rel=0.05)
+        assert row.worth == pytest.approx((row.own / row.one) ** 2)
+        assert row.own < row.unpaired  # pairing by prompt takes away what prompts have in common
+
+
+def test_errors_of_the_benchmark_are_those_of_scipy(noises):
+    row = compared(noises)[0]
+    errors = [stats.sem(b - a) for a, b in zip(noises.one, noises.one[1:], strict=False)]
+    assert row.one == pytest.approx(100 * np.sqrt(np.mean(np.square(errors))))
+
+
+def test_with_one_noise_answers_stay_and_neighbours_compare_more_exactly(capsys):
+    rows = shared_noise(["--quick"])
+    assert rows[0].same_one > rows[0].same_own
+    assert rows[0].one < rows[0].own
+    assert "2 steps apart" in capsys.readouterr().out

@@ -93,3 +93,21 @@ def test_the_schema_of_the_settings_names_every_argument_of_the_monitor():
         if name != "self" and argument.default is not inspect.Parameter.empty:
             assert written[name].default == argument.default, name
     assert set(MonitorConfig.model_json_schema()["properties"]) == set(written)
+
+
+def test_two_answers_to_every_prompt_measure_the_spread_and_the_cost(config, tiny_policy_dir):
+    assumed = check_settings(config, policy=tiny_policy_dir)
+    found = check_settings(config, policy=tiny_policy_dir, measure=True)
+    assert assumed.facts["what it will see"].startswith("12 prompts, 20 evaluations or so: a lasting fall of")
+    assert re.match(r"Two answers to a prompt differ by \d+ points of 100", found.facts["spread"])
+    assert found.facts["what it will see"] != assumed.facts["what it will see"]
+    assert re.match(r"One evaluation takes about \d+ s, all 20: ", found.facts["one evaluation"])
+    assert found.facts["more prompts"].startswith("More prompts help up to about")
+
+
+def test_what_cannot_be_measured_by_two_answers_is_refused(config, tiny_policy_dir):
+    with pytest.raises(ValueError, match="say which, with `policy`"):
+        check_settings(config, measure=True)
+    config.write_text(config.read_text().replace("max_new_tokens: 4", "max_new_tokens: 4, temperature: 0"))
+    with pytest.raises(ValueError, match="the same at `temperature` 0"):
+        check_settings(config, policy=tiny_policy_dir, measure=True)

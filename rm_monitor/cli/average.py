@@ -21,7 +21,9 @@ def average(
     steps: Annotated[
         list[int] | None, typer.Option(help="Average the checkpoints of these steps: --steps 400 600 800.")
     ] = None,
-    tied: Annotated[bool, typer.Option("--tied", help="The best and those tied with it.")] = False,
+    tied: Annotated[
+        bool, typer.Option("--tied", help="The best and those on disk that tie with it.")
+    ] = False,
     last: Annotated[int | None, typer.Option(help="The last so many on disk.")] = None,
     config: Annotated[
         Path | None,

@@ -18,6 +18,13 @@ def check(
     policy: Annotated[
         str | None, typer.Option(help="The model that will be trained: two prompts are answered with it.")
     ] = None,
+    measure: Annotated[
+        bool,
+        typer.Option(
+            "--measure",
+            help="Answer all prompts twice with the policy: cost and spread are then measured, not assumed.",
+        ),
+    ] = False,
     schema: Annotated[
         bool, typer.Option("--schema", help="Print the JSON schema of the settings instead, for an editor.")
     ] = False,
@@ -35,7 +42,7 @@ def check(
         return
     from rm_monitor.runs.check import check_settings  # noqa: PLC0415
 
-    found = check_settings(config, policy=policy)
+    found = check_settings(config, policy=policy, measure=measure)
     if as_json:
         said = {"facts": dict(found.facts), "rewards": {k: list(v) for k, v in found.rewards.items()}}
         echo(dumps({**said, "asked": list(found.asked), "seconds": found.seconds}))

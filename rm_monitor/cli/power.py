@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import math
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,34 +16,67 @@ __all__ = ["power"]
 
 @app.command()
 def power(
-    prompts: Annotated[int, typer.Option(help="Independent prompts, answered at each evaluation.")] = 128,
-    evaluations: Annotated[int, typer.Option(help="Evaluations of the run, the first included.")] = 20,
+    run: Annotated[
+        Path | None,
+        typer.Argument(
+            help="The output_dir of a run like it: reckon with what that one shows.", metavar="RUN"
+        ),
+    ] = None,
+    prompts: Annotated[
+        int | None, typer.Option(help="Independent prompts, answered at each evaluation. [default: 128]")
+    ] = None,
+    evaluations: Annotated[
+        int | None, typer.Option(help="Evaluations of the run, the first included. [default: 20]")
+    ] = None,
     spread: Annotated[
-        float, typer.Option(help="Spread over prompts of the paired difference of two checkpoints.")
-    ] = 0.31,
+        float | None,
+        typer.Option(
+            help="Spread over prompts of the difference of two checkpoints, far apart. [default: 0.31]"
+        ),
+    ] = None,
+    near: Annotated[
+        float | None, typer.Option(help="The same of neighbours. [default: two thirds of it]")
+    ] = None,
     jitter: Annotated[
-        float, typer.Option(help="What checkpoints differ by for no lasting reason, in points of win rate.")
-    ] = 0.7,
+        float | None,
+        typer.Option(
+            help="What checkpoints differ by for no lasting reason, in points of win rate. [default: 0.7]"
+        ),
+    ] = None,
     seconds: Annotated[float | None, typer.Option(help="Seconds that one answer takes, scored.")] = None,
     as_json: Json = False,
 ) -> None:
     """The smallest lasting fall that a run of this size sees, and when more prompts stop helping.
 
-    Exit 0: fine. 2: wrong use.
+    Example: rm-monitor power --prompts 256 --evaluations 40, or rm-monitor power out --prompts 256 to reckon
+    with the spread, the jitter and the seconds of the run in out. What is given wins over what a run shows.
+    Exit 0: fine. 1: that run is not there. 2: wrong use.
     """
     from rm_monitor.files.strict_json import dumps  # noqa: PLC0415  each command pays for itself only
-    from rm_monitor.messages.planning import POOL_PER_POINT, planned  # noqa: PLC0415
-    from rm_monitor.stats import plan, worth_more_prompts  # noqa: PLC0415
+    from rm_monitor.messages import planning  # noqa: PLC0415
+    from rm_monitor.runs.planning import Basis, planned_by  # noqa: PLC0415
+    from rm_monitor.stats import Spread, as_pool_score, as_win_rate, plan, worth_more_prompts  # noqa: PLC0415
 
-    size = jitter / 100.0 * POOL_PER_POINT
-    found = plan(prompts, evaluations, spread=spread, jitter=size)
-    enough = worth_more_prompts(evaluations, spread=spread, jitter=size)
+    shown = Basis() if run is None else planned_by(run)
+    basis = replace(
+        shown,
+        prompts=shown.prompts if prompts is None else prompts,
+        evaluations=shown.evaluations if evaluations is None else evaluations,
+        spread=Spread(
+            shown.spread.far if spread is None else spread,
+            near if near is not None else shown.spread.near if spread is None else math.nan,
+        ),
+        jitter=shown.jitter if jitter is None else as_pool_score(jitter / 100.0),
+    )
+    found = plan(basis.prompts, basis.evaluations, **basis.rules)
+    enough = worth_more_prompts(basis.evaluations, **basis.rules)
+    whole = basis.prompts * (shown.seconds / shown.prompts if seconds is None else seconds)
     if as_json:
-        visible = found.visible / POOL_PER_POINT
-        echo(dumps({**asdict(found), "visible_win_rate": visible, "enough_prompts": enough}))
+        told = {**asdict(found), "visible_win_rate": as_win_rate(found.visible), "enough_prompts": enough}
+        echo(dumps({**told, "spread": basis.spread.far, "near": basis.spread.near, "seconds": whole}))
         return
-    echo(planned(found, enough=enough))
-    if seconds is not None:
-        minutes = prompts * seconds / 60.0
-        whole = evaluations * minutes
-        echo(f"One evaluation takes about {minutes:.1f} min, all {evaluations}: {whole:.0f} min.")
+    echo(planning.planned(found, enough=enough))
+    if shown.measured and spread is None:
+        echo(planning.spread_shown(shown.spread, where=f"Checkpoints of {run}"))
+    if math.isfinite(whole):
+        echo(planning.cost(whole, basis.evaluations))

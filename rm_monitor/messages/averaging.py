@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
-from rm_monitor.messages.numbers import interval, label, number, points
+from rm_monitor.messages.numbers import between, interval, label, number, points
 from rm_monitor.types import Estimate
 
 __all__ = ["Standing", "averaged"]
@@ -43,7 +43,7 @@ def averaged(
         way = "below" if change.value < 0 else "above"
         lines.append(
             f"The {label(metric)} is {number(value.value, metric)} ({interval(value, metric)}), "
-            f"{points(change.value, metric)} {way} it ({interval(change, metric, n=False)}, paired)."
+            f"{points(change.value, metric)} {way} it (a change {between(change, metric)})."
         )
     lines.append(f"Kept: {kept}" if kept else "It is not kept.")
     return "\n".join(lines)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from rm_monitor.messages.choice import others
 from rm_monitor.messages.numbers import against_references, interval, label, number
 from rm_monitor.messages.signals import is_loud, note, notice
 from rm_monitor.messages.sparks import sparkline
-from rm_monitor.messages.verdict import claim, headline, others, why
+from rm_monitor.messages.verdict import headline, why
 from rm_monitor.text.escape import for_terminal
 from rm_monitor.types import Best, EvalPoint, Update, Verdict
 
-__all__ = ["alarm", "line", "news", "opening", "summary"]
+__all__ = ["line", "news", "opening", "summary"]
 
 _SHORT = {"win_prob": "win prob", "win_rate": "win rate"}  # a line has 80 columns
 
@@ -33,7 +34,7 @@ def _read(facts: Mapping[str, str]) -> str:
 
 
 def line(update: Update) -> str:
-    """One line an evaluation, at most 80 columns for usual names; fixed words, so that grep finds them."""
+    """One line an evaluation, about 80 columns for usual names; fixed words, so that grep finds them."""
     point, verdict = update.point, update.verdict
     start = f"rm_monitor step {point.step:<5}"
     seconds = point.measured.get("seconds", math.nan)
@@ -49,12 +50,14 @@ def line(update: Update) -> str:
     return (
         f"{start} {value}  {_remark(update):<13} {took}".rstrip()
         if point.status == "ok"
-        else (f"{start} {value}  partial: {for_terminal(point.reason)} {took} {verdict.state}".rstrip())
+        else (f"{start} {value} partial: {for_terminal(point.reason)} {took} {verdict.state}".rstrip())
     )
 
 
 def _remark(update: Update) -> str:
     state, best = update.verdict.state, update.verdict.best
+    if update.verdict.dip and state == "undecided" and best is not None:
+        return f"dip, best {best.step}"
     if state in ("degraded", "warned", "saturated", "recovered"):
         return state.upper() if state in ("degraded", "warned") else state
     if len([p for p in update.curve if p.status == "ok"]) == 1:
@@ -64,21 +67,6 @@ def _remark(update: Update) -> str:
     if best is not None and update.point.step in best.tied:
         return f"ties with {best.step}"
     return f"best {best.step}" if best is not None else ""
-
-
-def alarm(update: Update) -> str:
-    """The block shown once when the state changes; also the text of alerts."""
-    v = update.verdict
-    lines = [
-        f"rm_monitor {v.state.upper()} at step {v.step}: {claim(v)}",
-        f"  {why(v, metric=update.metric)}",
-    ]
-    new = {s.name for s in update.news}
-    lines += [f"  {note(s, metric=update.metric)}" for s in v.signals if is_loud(s) and s.name not in new]
-    if update.best is not None:
-        where = for_terminal(update.best.checkpoint or "not saved yet")
-        lines.append(f"  Best: step {update.best.step}, {where}")
-    return "\n".join(lines)
 
 
 def news(update: Update) -> str:

@@ -9,7 +9,18 @@ from rm_monitor.curve import metrics
 from rm_monitor.curve.metrics import label
 from rm_monitor.types import Estimate
 
-__all__ = ["against_references", "at_steps", "interval", "is_share", "label", "number", "points", "prompts"]
+__all__ = [
+    "against_references",
+    "at_steps",
+    "between",
+    "interval",
+    "is_share",
+    "label",
+    "number",
+    "points",
+    "prompts",
+    "signed",
+]
 
 
 def is_share(metric: str) -> bool:
@@ -77,13 +88,38 @@ def interval(e: Estimate, metric: str = "win_prob", *, n: bool = True) -> str:
 
 
 def prompts(n: int) -> str:
-    """How many.
+    """How many prompts.
 
     Example:
         >>> prompts(1), prompts(96)
         ('1 prompt', '96 prompts')
     """
-    return "1 prompt" if n == 1 else f"{n} prompts"
+    return f"{n} prompt{'' if n == 1 else 's'}"
+
+
+def signed(value: float, metric: str = "win_prob") -> str:
+    """A change with its sign, a real minus, and no minus zero.
+
+    Example:
+        >>> signed(-0.18), signed(0.005), signed(-0.0001), signed(1.5, "reward")
+        ('−18.0', '+0.5', '0.0', '+1.50')
+    """
+    if not math.isfinite(value):
+        return "unknown"
+    size, digits = (100 * value, 1) if is_share(metric) else (value, 2)
+    size = round(size, digits)
+    return f"{size:+.{digits}f}".replace("-", "−") if size else f"{0:.{digits}f}"
+
+
+def between(e: Estimate, metric: str = "win_prob") -> str:
+    """The interval of a change, with its unit.
+
+    Example:
+        >>> between(Estimate(-0.01, -0.04, 0.022, 256))
+        'between −4.0 and +2.2 points'
+    """
+    unit = " points" if is_share(metric) else ""
+    return f"between {signed(e.low, metric)} and {signed(e.high, metric)}{unit}"
 
 
 def _minus(text: str) -> str:

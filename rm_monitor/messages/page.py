@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from rm_monitor.messages.numbers import interval, is_share, label, number, points, prompts
+from rm_monitor.messages.numbers import interval, is_share, label, number, points, prompts, signed
 from rm_monitor.messages.verdict import headline
 from rm_monitor.text.escape import for_terminal
 from rm_monitor.types import Best, Estimate, EvalPoint, State, Verdict
@@ -46,20 +46,6 @@ def title(verdict: Verdict, name: str) -> str:
     if state is None or verdict.step is None:
         return f"{split(headline(verdict))[0]} · {name}"
     return f"{state} at step {verdict.step}{best} · {name}"
-
-
-def signed(value: float, metric: str = "win_prob") -> str:
-    """A change with its sign, a real minus, and no minus zero.
-
-    Example:
-        >>> signed(-0.18), signed(0.005), signed(-0.0001), signed(1.5, "reward")
-        ('−18.0', '+0.5', '0.0', '+1.50')
-    """
-    if not math.isfinite(value):
-        return "unknown"
-    size, digits = (100 * value, 1) if is_share(metric) else (value, 2)
-    size = round(size, digits)
-    return f"{size:+.{digits}f}".replace("-", "−") if size else f"{0:.{digits}f}"
 
 
 def span(e: Estimate, metric: str = "win_prob") -> str:

@@ -1,13 +1,14 @@
-"""What a plan says before a run."""
+"""What is said before a run of what it will be able to see."""
 
 from __future__ import annotations
 
-from rm_monitor.messages.numbers import points
-from rm_monitor.stats import Plan
+import math
 
-__all__ = ["POOL_PER_POINT", "planned", "seen_by"]
+from rm_monitor.messages.block import INCLUDED, one_in
+from rm_monitor.messages.numbers import points, prompts
+from rm_monitor.stats import SPREAD, Plan, Spread, as_win_rate
 
-POOL_PER_POINT = 0.81  # points of pool score that a point of win rate is worth near one half
+__all__ = ["cost", "enough_prompts", "foreseen", "planned", "seen_by", "spread_shown"]
 
 
 def seen_by(plan: Plan) -> str:
@@ -16,9 +17,26 @@ def seen_by(plan: Plan) -> str:
     Example:
         >>> told = Plan(prompts=128, evaluations=20, visible=0.081, error=0.03, jitter=0, false_alarms=0.05)
         >>> seen_by(told)
-        'a lasting fall of 10.0 points of win rate is seen 8 times in 10'
+        'a lasting fall of 10.0 points is seen 8 times in 10'
     """
-    return f"a lasting fall of {points(plan.visible / POOL_PER_POINT)} of win rate is seen 8 times in 10"
+    return f"a lasting fall of {points(as_win_rate(plan.visible))} is seen 8 times in 10"
+
+
+def foreseen(plan: Plan | None, *, n: int, units: int, is_guess: bool, knows_jitter: bool) -> str:
+    """One line: how many prompts and evaluations, what they show, how often they cry wolf.
+
+    Example:
+        >>> told = Plan(prompts=128, evaluations=20, visible=0.081, error=0.03, jitter=0, false_alarms=0.05)
+        >>> foreseen(told, n=128, units=128, is_guess=True, knows_jitter=True).split("; ")[0]
+        '128 prompts, 20 evaluations or so: a lasting fall of 10.0 points is seen 8 times in 10'
+    """
+    asked = prompts(n) if units == n else f"{prompts(n)} in {units} clusters"
+    if plan is None:
+        return f"{asked}: below 10 that stand alone no fall can be called"
+    count = f"{plan.evaluations} evaluations{' or so' if is_guess else ''}"
+    condition = f" ({_included()})" if knows_jitter else " if checkpoints do not go up and down by themselves"
+    often = one_in(plan.false_alarms).replace("About", "about")
+    return f"{asked}, {count}: {seen_by(plan)}; {often} healthy runs raises the alarm once{condition}"
 
 
 def planned(plan: Plan, *, enough: int) -> str:
@@ -28,16 +46,55 @@ def planned(plan: Plan, *, enough: int) -> str:
         plan: What was asked.
         enough: Prompts from which twice as many show hardly a smaller fall.
     """
-    rate = round(1.0 / plan.false_alarms)
-    jitter = points(plan.jitter / POOL_PER_POINT)
     lines = [
-        f"{plan.prompts} prompts, {plan.evaluations} evaluations: {seen_by(plan)}.",
-        f"1 in {rate} healthy runs raises the alarm once (ups and downs of 1.5 points included).",
-        f"Between two checkpoints prompts alone leave an error of {points(plan.error / POOL_PER_POINT)}.",
+        f"{prompts(plan.prompts)}, {plan.evaluations} evaluations: {seen_by(plan)}.",
+        f"{one_in(plan.false_alarms)} healthy runs raises the alarm once ({_included()}).",
+        f"Between checkpoints far apart prompts alone leave an error of {points(as_win_rate(plan.error))}.",
+        enough_prompts(plan, enough),
     ]
-    if plan.prompts >= enough:
-        more = "more evaluations help" if plan.jitter else "nothing but a larger fall is left to see"
-        lines.append(f"With ups and downs of {jitter}, more prompts than {enough} hardly help; {more}.")
-    else:
-        lines.append(f"More prompts help up to about {enough} (ups and downs of {jitter}).")
     return "\n".join(lines)
+
+
+def enough_prompts(plan: Plan, enough: int) -> str:
+    """When more prompts stop helping, and what helps then."""
+    jitter = points(as_win_rate(plan.jitter))
+    if plan.prompts < enough:
+        return f"More prompts help up to about {enough} (ups and downs of {jitter})."
+    more = "more evaluations help" if plan.jitter else "nothing but a larger fall is left to see"
+    return f"With ups and downs of {jitter}, more prompts than {enough} hardly help; {more}."
+
+
+def spread_shown(spread: Spread, *, where: str) -> str:
+    """What was measured of how much two checkpoints differ prompt by prompt.
+
+    Args:
+        spread: Shares of the pool score.
+        where: What it was measured on, as a sentence begins.
+
+    Example:
+        >>> spread_shown(Spread(0.31, math.nan), where="Two answers a prompt")
+        'Two answers a prompt differ by 31 points of 100 from prompt to prompt (assumed otherwise: 31).'
+    """
+    near = f", neighbours by {100 * spread.near:.0f}" if math.isfinite(spread.near) else ""
+    far = f"{100 * spread.far:.0f} points of 100 from prompt to prompt"
+    return f"{where} differ by {far}{near} (assumed otherwise: {100 * SPREAD:.0f})."
+
+
+def cost(seconds: float, evaluations: int) -> str:
+    """What evaluations take.
+
+    Example:
+        >>> cost(66.0, 20), cost(4.0, 20)
+        ('One evaluation takes about 66 s, all 20: 22 min.', 'One evaluation takes about 4 s, all 20: 80 s.')
+    """
+    return f"One evaluation takes about {_time(seconds)}, all {evaluations}: {_time(evaluations * seconds)}."
+
+
+def _time(seconds: float) -> str:
+    if seconds >= 7200:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.0f} s"
+
+
+def _included() -> str:
+    return f"ups and downs of {points(INCLUDED)} included"

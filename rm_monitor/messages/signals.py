@@ -63,8 +63,7 @@ def note(signal: Signal, *, metric: str = "win_prob") -> str:
     if s.name == "not_confirmed":
         return (
             f"Fresh prompts do not confirm the warning: on {s.n} prompts that the run is not judged on, "
-            f"answers at step {s.step} are {_bare(s.change)} points behind those at {at_steps(s.against)} "
-            "(95 %, paired)."
+            f"answers at step {s.step} are {_bare(s.change)} points behind those at {at_steps(s.against)}."
         )
     if s.name == "duplicates" and not s.against:
         return (
@@ -129,7 +128,7 @@ def _lost(s: Signal) -> str:
     """The bound of the test that fired, then what was measured, which reads high at an alarm."""
     if s.drop is None:
         return "by no known amount"
-    measured = f"{points(s.drop.value)} measured, probably less; {prompts(s.n)}, paired"
+    measured = f"{points(s.drop.value)} measured, probably less; {prompts(s.n)}"
     if not s.drop.low > 0:
         return f"against the run's own answers, by no sure amount ({measured})"
     return f"against the run's own answers, at least {points(s.drop.low)} ({measured})"

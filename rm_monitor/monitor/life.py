@@ -132,7 +132,7 @@ class Life:
                 recorder = self._record_here(parts.sinks(report_to), horizon)
                 aside = recorder.begin(resume_step, self.folder.parent)
                 self._shared.recorder = recorder
-                parts.announce(recorder.facts(), aside, self._diagnostics)
+                parts.announce(recorder, aside, self._diagnostics)
                 opened = OpenedRun(tuple(recorder.points), recorder.verdict, recorder.best, parts.metric)
         except Exception as problem:
             error = problem

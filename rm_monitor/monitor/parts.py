@@ -6,7 +6,6 @@ A `Run` takes these and adds what ends with it.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from rm_monitor.curve.measured import Measured
 from rm_monitor.evaluation.evaluator import Evaluator
 from rm_monitor.evaluation.scorer_set import ScorerSet
 from rm_monitor.messages.failures import FailureLog
+from rm_monitor.monitor.foresight import foresee, shown_by
 from rm_monitor.monitor.judges import load_judges
 from rm_monitor.monitor.overlap import Overlap, Recipe
 from rm_monitor.monitor.quietly import quietly, say
@@ -219,15 +219,37 @@ class Parts:
 
     # ------------------------------------------------------------------ said at the start
 
-    def announce(self, facts: Mapping[str, str], aside: str, diagnostics: Diagnostics) -> None:
+    def announce(self, recorder: Recorder, aside: str, diagnostics: Diagnostics) -> None:
         """Say what begins, and what of an earlier run lies in its folder."""
-        say(messages.opening(facts))
+        say(messages.opening(recorder.facts()))
+        try:
+            say(self._foreseen(recorder))
+        except Exception as problem:
+            self.failures("plan", "what this run will see cannot be told", problem)
         for note in self.settings.prompts.notes:
             say(f"rm_monitor: {note}")
         if aside:
             say(f"rm_monitor: this folder holds an earlier run; {aside}")
         if diagnostics.same is not None:
             self.say_signal(diagnostics.same)
+
+    def _foreseen(self, recorder: Recorder) -> str:
+        """What this run will see, by its settings and by what the curve shows already."""
+        rules = recorder.rules
+        told = foresee(
+            tuple(self.settings.prompts),
+            rules.alarm,
+            spread=shown_by(recorder.points, rules.metric, rules.temperature),
+            jitter=recorder.verdict.jitter,
+        )
+        line = messages.foreseen(
+            told.plan,
+            n=told.prompts,
+            units=told.units,
+            is_guess=told.is_guess,
+            knows_jitter=told.knows_jitter,
+        )
+        return f"rm_monitor: {line}"
 
     def say_signal(self, signal: Signal) -> None:
         """Say at once what was seen beside the headline."""

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from rm_monitor.errors import ScorerError
-from rm_monitor.messages.planning import planned
+from rm_monitor.messages import planning
 from rm_monitor.monitor.config import MonitorConfig
+from rm_monitor.monitor.foresight import Foresight, foresee
 from rm_monitor.monitor.monitor import RewardMonitor
-from rm_monitor.stats import plan, worth_more_prompts
+from rm_monitor.runs.planning import two_answers
 from rm_monitor.types import Completion, Describes, PreferenceScorer, Prompt, Scores
 
 __all__ = ["Checked", "check_settings"]
@@ -49,13 +50,17 @@ class Checked:
         return "\n".join(lines)
 
 
-def check_settings(config: str | Path | Mapping[str, Any], *, policy: str | Path | None = None) -> Checked:
+def check_settings(
+    config: str | Path | Mapping[str, Any], *, policy: str | Path | None = None, measure: bool = False
+) -> Checked:
     """Try the settings of a monitor.
 
     Args:
         config: A YAML file, or a mapping of settings.
         policy: The model that will be trained, a folder or hub id: two prompts are answered with it. None:
             answers of a few words are scored instead.
+        measure: All prompts are answered twice with it: what an evaluation costs and how much two answers to
+            a prompt differ is then measured, and the plan reckons with it.
 
     Raises:
         ValueError: If a setting breaks a rule, a prompt leaves no room for an answer, or nothing can work.
@@ -67,16 +72,21 @@ def check_settings(config: str | Path | Mapping[str, Any], *, policy: str | Path
     parts = monitor._parts
     parts.load_judges()
     prompts = list(given.prompts)[:TRIED]
-    horizon = given.alarm.horizon or 20
     facts = {"prompts": f"{len(given.prompts)} from {given.prompts.source or 'memory'}"}
     facts["references"] = ", ".join(f"{r.name} ({len(r.completions)})" for r in given.references)
     facts["references"] = facts["references"] or "the initial policy's own answers, made at step 0"
     answers = [Completion(prompt_id=p.id, text="Yes, of course.") for p in prompts]
     asked: tuple[str, ...] = ()
     seconds = float("nan")
+    spread = None
+    if measure and policy is None:
+        raise ValueError("`measure` answers all prompts twice with the policy: say which, with `policy`")
     if policy is not None:
-        asked, answers, seconds, cost = _answered(monitor, str(policy), prompts)
-        facts |= cost
+        model, tokenizer = _loaded(str(policy))
+        asked, answers, seconds, told = _answered(monitor, model, tokenizer, prompts)
+        facts |= {"policy": f"{policy}, {told.pop('size')}", **told}
+        if measure:
+            spread, seconds = two_answers(monitor, model, tokenizer)
     rewards: dict[str, tuple[float, ...]] = {}
     for name, scorer in parts.evaluator.scorer_set.scorers.items():
         began = time.monotonic()
@@ -85,23 +95,40 @@ def check_settings(config: str | Path | Mapping[str, Any], *, policy: str | Path
         said = ", ".join(f"{x:.3f}" for x in rewards[name])
         facts[f"judge {name}"] = f"{_described(scorer)}; two rows: {said} in {took:.2g} s"
     facts["headline"] = parts.metric
-    found = plan(len(given.prompts), horizon, false_alarms=given.alarm.false_alarms)
-    facts["what it will see"] = planned(found, enough=worth_more_prompts(horizon)).split("\n")[0]
+    facts |= _foreseen(foresee(given.prompts, given.alarm, spread=spread), seconds, measured=measure)
     return Checked(facts=facts, asked=asked, rewards=rewards, seconds=seconds)
 
 
-def _answered(
-    monitor: RewardMonitor, policy: str, prompts: Sequence[Prompt]
-) -> tuple[tuple[str, ...], list[Completion], float, dict[str, str]]:
-    """What a policy is asked and says, the seconds of a whole evaluation, and its cost in words."""
+def _foreseen(told: Foresight, seconds: float, *, measured: bool) -> dict[str, str]:
+    """What the run will see, what that costs, and whether more prompts would help."""
+    line = planning.foreseen(
+        told.plan, n=told.prompts, units=told.units, is_guess=told.is_guess, knows_jitter=told.knows_jitter
+    )
+    found = {"what it will see": line}
+    if told.spread is not None:
+        found["spread"] = planning.spread_shown(told.spread, where="Two answers to a prompt")
+    if told.plan is not None:
+        found["more prompts"] = planning.enough_prompts(told.plan, told.enough)
+        if measured:
+            found["one evaluation"] = planning.cost(seconds, told.plan.evaluations)
+    return found
+
+
+def _loaded(policy: str) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: PLC0415  heavy
 
+    model = AutoModelForCausalLM.from_pretrained(policy, **_SAFE).eval()
+    return model, AutoTokenizer.from_pretrained(policy, trust_remote_code=False)
+
+
+def _answered(
+    monitor: RewardMonitor, model: Any, tokenizer: Any, prompts: Sequence[Prompt]
+) -> tuple[tuple[str, ...], list[Completion], float, dict[str, str]]:
+    """What a policy is asked and says, the seconds of a whole evaluation, and its cost in words."""
     from rm_monitor.generators import load_generator  # noqa: PLC0415  needs torch
     from rm_monitor.prompts.rendering import prompt_ids  # noqa: PLC0415
 
     given = monitor.settings
-    model = AutoModelForCausalLM.from_pretrained(policy, **_SAFE).eval()
-    tokenizer = AutoTokenizer.from_pretrained(policy, trust_remote_code=False)
     monitor._parts.check(model, tokenizer)
     as_asked = given.prompt_format.ask(list(given.prompts))
     lengths = [len(prompt_ids(p, given.prompt_format.tokenizer(tokenizer))) for p in as_asked]
@@ -119,7 +146,7 @@ def _answered(
     cut = sum(answer.finish_reason == "length" for answer in answers)
     size = sum(p.numel() * p.element_size() for p in model.parameters()) / 1e6
     cost = {
-        "policy": f"{policy}, {size:,.0f} MB of weights",
+        "size": f"{size:,.0f} MB of weights",
         "lengths": f"prompts of {int(np.median(lengths))} tokens (at most {max(lengths)}), answers of up to "
         f"{given.sampling.max_new_tokens}; {cut} of {len(answers)} tried were cut off there",
         "one evaluation": f"at most about {seconds:.3g} s here (many prompts at once take less each)",

@@ -32,7 +32,7 @@ class Ranked:
             together with 95 %.
         head_to_head: Share of prompts on which its answer has the higher reward than the first run's, ties
             half; None where there are no rewards.
-        tied: No difference from the first is measured.
+        tied: It may be the best as well, as far as these prompts can tell.
     """
 
     run: str

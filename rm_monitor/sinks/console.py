@@ -33,15 +33,19 @@ class ConsoleSink:
         self._only_alarms = only_alarms
 
     def show(self, update: Update) -> None:
-        """Print the line, and the block on a change of state for the worse or back."""
+        """Print the line, and the block on a change of state for the worse or back.
+
+        At an alarm nothing else is said: the page and the summary have what was seen beside it.
+        """
         quiet = self._only_changes or log.level >= logging.WARNING
         if not self._only_alarms and (not quiet or update.changed):
             say(messages.line(update), self._stream)
-        if update.changed and update.verdict.state in ("warned", "degraded", "recovered"):
+        state = update.verdict.state if update.changed else ""
+        if state in ("warned", "degraded", "recovered"):
             say(messages.alarm(update), self._stream)
         few = self._only_alarms or log.level >= logging.WARNING
         news = [s for s in update.news if not few or messages.is_loud(s)]
-        if news:
+        if news and state not in ("warned", "degraded"):
             say(messages.news(replace(update, news=tuple(news))), self._stream)
 
 

@@ -29,13 +29,14 @@ class BestChoice:
 
     Attributes:
         index: Its row.
-        p_best: Probability that it is truly the best of the eligible ones, in [0, 1] (`probability_best`).
-        tied: Rows that may be the best as well, its own left out: together with ``index`` they hold the
-            truly best row in 95 % of runs.
+        p_best: Probability that it is truly the best, in [0, 1] (`probability_best`).
+        tied: Rows that may be the best as well, eligible or not, its own left out: together with ``index``
+            they hold the truly best row in 95 % of runs. Where a row that is not eligible is surely better,
+            this, ``p_best`` and ``cost`` are told among the eligible ones.
         cost: What taking this row costs at most against whichever is truly the best, as a share of the score.
             All such bounds of a run, of whatever row is taken after looking, hold together in 95 % of runs
             (multiple comparisons with the best: Hsu, Annals of Statistics 12, 1984).
-        earliest: The first of ``tied`` and ``index``.
+        earliest: The first eligible one of ``tied`` and ``index``.
         earliest_cost: The same bound for that one.
         pool: ``(t,)`` what was compared: mean pool score of each row; nan for a row without scores.
     """
@@ -103,9 +104,10 @@ def choose(
         raise ValueError(
             f"`eligible` must leave a row with scores to choose from, got none of {len(table.value)}"
         )
-    rows = np.flatnonzero(allowed)
-    index = highest(table.value, rows, ties)
+    rows = np.flatnonzero(np.isfinite(table.value))
+    index = highest(table.value, np.flatnonzero(allowed), ties)
     if table.units < 2:  # nothing says how sure any of it is
+        rows = np.flatnonzero(allowed)
         others = tuple(int(r) for r in rows if r != index)
         first = int(rows[0])
         return BestChoice(
@@ -117,11 +119,13 @@ def choose(
             earliest_cost=math.nan,
             pool=table.value,
         )
+    at, reach, held = _reach(table, rows, index, seed)
+    if index not in held:  # one that is not eligible is surely better: told beside those that are
+        rows = np.flatnonzero(allowed)
+        at, reach, held = _reach(table, rows, index, seed)
     value, shares = table.value[rows], table.shares[rows]
-    at = int(np.flatnonzero(rows == index)[0])
-    reach = _Reach(value, shares, table.units, at, seed)
-    tied = [int(r) for r in rows[reach.may_be_best()] if r != index]
-    earliest = min([index, *tied])
+    tied = [r for r in held if r != index]
+    earliest = min([index, *(r for r in tied if allowed[r])])
     return BestChoice(
         index=index,
         p_best=probability_best(value, shares, at, seed=seed),
@@ -131,6 +135,13 @@ def choose(
         earliest_cost=reach.cost(int(np.flatnonzero(rows == earliest)[0])),
         pool=table.value,
     )
+
+
+def _reach(table: Effects, rows: NDArray[np.intp], index: int, seed: int) -> tuple[int, _Reach, list[int]]:
+    """Where a row is among some, how far chance reaches between these, and which of them may be the best."""
+    at = int(np.flatnonzero(rows == index)[0])
+    reach = _Reach(table.value[rows], table.shares[rows], table.units, at, seed)
+    return at, reach, [int(r) for r in rows[reach.may_be_best()]]
 
 
 def _mask(eligible: BoolArray | None, t: int) -> BoolArray:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from scipy.special import ndtri
@@ -21,12 +23,13 @@ from rm_monitor.stats.spending import Budget
 from rm_monitor.stats.windows import family
 from rm_monitor.types import FloatArray
 
-__all__ = ["SPREAD", "Plan", "plan", "worth_more_prompts"]
+__all__ = ["SPREAD", "Plan", "as_pool_score", "as_win_rate", "plan", "worth_more_prompts"]
 
 SPREAD = 0.31  # sd over prompts of the difference of two checkpoints' pool scores, far apart in one run
 _STAYS = 0.85  # how much a checkpoint keeps of its predecessor's way with a prompt
 _ANSWER = 0.35  # share of the variance of a difference that is the draw of the answers
 _REPLICATES = 2_000
+_POOL_PER_POINT = 0.81  # points of pool score that a point of win rate is worth near one half
 _ENOUGH = 0.9  # twice the prompts that leave more than this of the visible fall do not pay
 
 
@@ -51,11 +54,13 @@ class Plan:
     false_alarms: float
 
 
+@lru_cache(maxsize=256)
 def plan(
     prompts: int,
     evaluations: int = 20,
     *,
     spread: float = SPREAD,
+    near: float | None = None,
     jitter: float = 0.0,
     false_alarms: float = 0.05,
     power: float = 0.80,
@@ -68,6 +73,8 @@ def plan(
         evaluations: At least 2.
         spread: Standard deviation over prompts of the paired difference of two checkpoints' pool scores; 0.31
             in runs like those of the benchmarks. Less where answers hardly change.
+        near: The same of neighbours; None: two thirds of it. Less where one noise for all checkpoints keeps
+            answers as they were.
         jitter: Standard deviation of what checkpoints differ by for no lasting reason, as a share.
         false_alarms: Of a run.
         power: Share of such falls that is to be seen, in (0.5, 1).
@@ -86,18 +93,20 @@ def plan(
             raise ValueError(f"`{name}` must be at least {least} to tell a fall from chance, got {value}")
     if not 0 < spread <= 1:
         raise ValueError(f"`spread` is the standard deviation of a difference, in (0, 1], got {spread}")
+    if near is not None and not 0 < near <= 1:
+        raise ValueError(f"`near` is the standard deviation of a difference, in (0, 1], got {near}")
     if not 0 <= jitter < 0.5:
         raise ValueError(f"`jitter` is a share in [0, 0.5), such as 0.01 for a point, got {jitter}")
     if not 0.5 < power < 1:
         raise ValueError(f"`power` is a share of falls in (0.5, 1), got {power}")
-    table = effects(_residuals(evaluations, prompts, spread, seed))
+    table = effects(_residuals(evaluations, prompts, spread, near, seed))
     seen = falls(table, family(evaluations))
     usable = np.ones(len(seen.drop), dtype=np.bool_)
     healthy = largest(table, seen, usable, PRIOR.size, seed=seed, replicates=_REPLICATES)
     share = 2.0 * false_alarms / evaluations  # what the last look may spend
     bar = Budget(len(PRIOR.size), _REPLICATES, false_alarms).bar(healthy, share)
-    near = np.exp(-0.5 * ((PRIOR.size - jitter) / max(0.25 * jitter, 0.003)) ** 2)  # as a run would know it
-    critical = bar.critical(near / near.sum(), share)
+    told = np.exp(-0.5 * ((PRIOR.size - jitter) / max(0.25 * jitter, 0.003)) ** 2)  # as a run would know it
+    critical = bar.critical(told / told.sum(), share)
     lasting = []
     for w in sorted(set(seen.of.width.tolist())):
         rows = seen.of.width == w
@@ -114,7 +123,7 @@ def plan(
 
 
 def worth_more_prompts(
-    evaluations: int = 20, *, sizes: Sequence[int] = (32, 64, 128, 256, 512, 1024), **rules: float
+    evaluations: int = 20, *, sizes: Sequence[int] = (32, 64, 128, 256, 512, 1024), **rules: Any
 ) -> int:
     """The number of prompts from which twice as many show hardly a smaller fall.
 
@@ -124,19 +133,48 @@ def worth_more_prompts(
         **rules: As for `plan`.
     """
     for small, large in pairwise(sizes):
-        less, more = (plan(n, evaluations, **rules).visible for n in (small, large))  # type: ignore[arg-type]
+        less, more = (plan(n, evaluations, **rules).visible for n in (small, large))
         if more > _ENOUGH * less:
             return small
     return sizes[-1]
 
 
-def _residuals(t: int, n: int, spread: float, seed: int) -> FloatArray:
+def as_win_rate(share: float) -> float:
+    """A share of the pool score as a share of comparisons with references, as near one half.
+
+    Example:
+        >>> round(as_win_rate(0.081), 3)
+        0.1
+    """
+    return share / _POOL_PER_POINT
+
+
+def as_pool_score(share: float) -> float:
+    """The inverse of `as_win_rate`."""
+    return share * _POOL_PER_POINT
+
+
+def _residuals(t: int, n: int, spread: float, near: float | None, seed: int) -> FloatArray:
     """``(t, n)`` scores around nothing, whose paired differences vary as those of a run do."""
     rng = np.random.default_rng([seed, 3])
+    stays, answer = _shape(spread, near)
     way = np.empty((t, n))
     way[0] = rng.normal(size=n)
     for s in range(1, t):
-        way[s] = _STAYS * way[s - 1] + math.sqrt(1 - _STAYS**2) * rng.normal(size=n)
-    scores = math.sqrt(1 - _ANSWER) * way + math.sqrt(_ANSWER) * rng.normal(size=(t, n))
+        way[s] = stays * way[s - 1] + math.sqrt(1 - stays**2) * rng.normal(size=n)
+    scores = math.sqrt(1 - answer) * way + math.sqrt(answer) * rng.normal(size=(t, n))
     centred: FloatArray = spread / math.sqrt(2.0) * (scores - scores.mean(axis=1, keepdims=True))
     return centred
+
+
+def _shape(spread: float, near: float | None) -> tuple[float, float]:
+    """How much a checkpoint keeps, and the share of the answer's draw, such that neighbours differ by `near`.
+
+    Of two checkpoints k evaluations apart the difference has a share ``(1 - a)(1 - s^k) + a`` of the variance
+    of two far apart.
+    """
+    if near is None:
+        return _STAYS, _ANSWER
+    share = min((near / spread) ** 2, 1.0)
+    left = (share - (1.0 - _STAYS)) / _STAYS
+    return (_STAYS, left) if left >= 0.0 else (1.0 - share, 0.0)

@@ -101,7 +101,7 @@ def average(
         run: Its ``output_dir``, or its ``_rm_monitor`` folder.
         config: What the run was judged with.
         steps: Of the checkpoints; or else
-        tied: The best and those that cannot be told from it, as far as they are on disk; or else
+        tied: The best and those that tie with it, as far as they are on disk; or else
         last: The last so many on disk, at least 2.
         base: The base of adapters, if they name none.
         tokenizer: Where the tokenizer lies, if not beside the weights.

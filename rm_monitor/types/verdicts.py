@@ -26,9 +26,11 @@ class Best:
         value: Its headline metric. The highest of several readings reads high.
         checkpoint: Where it lies on disk; None if nothing was saved.
         p_best: Probability that it is truly the best of the curve, in [0, 1].
-        tied: Steps that are tied with it: no difference is measured. Without its own.
+        tied: Steps that may be the best as well, without its own, on disk or not: together they hold the
+            truly best one in 95 % of runs. Of a best that is surely behind one that is not on disk: those
+            on disk that it ties with.
         cost: What taking it costs at most against whichever is truly the best, as a share of the pool score.
-        earliest: The first step of ``tied`` and its own: the one with the least training.
+        earliest: The first step of ``tied`` and its own that is on disk: the one with the least training.
         earliest_cost: What taking that one costs at most. All such bounds hold together in 95 % of runs.
 
     Example:
@@ -122,6 +124,8 @@ class Verdict:
             pool score (a standard deviation); nan where it is not reckoned with.
         dip: Lower on these prompts than they explain, but within the run's own ups and downs: no state, and
             no reason to stop.
+        alarm_in: At a dip: after how many further evaluations that read as this one does the alarm would be
+            raised, up to 3; None: not by then.
         fresh_level: Level at which fresh prompts may confirm this warning; nan: there is nothing to settle.
         n: Prompts behind the last look.
         units: Independent units behind it: prompts, or clusters of them.
@@ -149,6 +153,7 @@ class Verdict:
     visible_drop: float = math.nan
     jitter: float = math.nan
     dip: bool = False
+    alarm_in: int | None = None
     fresh_level: float = math.nan
     n: int = 0
     units: int = 0

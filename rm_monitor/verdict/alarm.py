@@ -121,6 +121,7 @@ def judge(
         states.append((step, _standing(now) if states else "undecided"))
     best, best_point = _best(detector, points, metric, seed)
     value = points[-1].metrics.get(metric)
+    dip = now.alarm.dip and not (now.degraded or now.warned)
     against, drop = _fall(now, steps, settled.get(steps[-1]))
     return Verdict(
         state=_state(now, detector, failed=failed, value=value, bounded=not scores.pool),
@@ -140,7 +141,8 @@ def judge(
         else max(alarm.false_alarms, now.alarm.spent),
         visible_drop=now.alarm.visible,
         jitter=now.alarm.jitter,
-        dip=now.alarm.dip and not (now.degraded or now.warned),
+        dip=dip,
+        alarm_in=stats.evaluations_until_alarm(detector, rows[-1]) if dip else None,
         fresh_level=math.nan if steps[-1] in settled else now.warning.fresh_level,
         n=now.alarm.n,
         units=now.alarm.units,

@@ -69,10 +69,28 @@ def test_checkpoints_that_are_equal_throughout_share_their_probability():
     assert choice.p_best == pytest.approx(0.5, abs=0.01)
 
 
-def test_only_an_eligible_row_is_chosen_or_tied():
+def test_only_an_eligible_row_is_chosen_and_beside_a_surely_better_one_it_is_told_among_them():
     choice = best(run([0, 3, 1, 1]), eligible=np.array([True, False, True, True]))
     assert choice.index in (2, 3)
     assert choice.tied == (5 - choice.index,)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10**6), st.lists(st.booleans(), min_size=5, max_size=5))
+def test_ties_do_not_depend_on_what_is_on_disk_while_the_best_is(seed, there):
+    scores = np.random.default_rng(seed).normal(size=(5, 60)) + np.array([0.0, 0.2, 0.4, 0.4, 0.1])[:, None]
+    whole = best(scores)
+    there = np.array(there)
+    there[whole.index] = True
+    some = best(scores, eligible=there)
+    assert (some.index, some.tied, some.p_best, some.cost) == (
+        whole.index,
+        whole.tied,
+        whole.p_best,
+        whole.cost,
+    )
+    assert there[some.earliest]
+    assert some.earliest in (some.index, *some.tied)
 
 
 def test_exact_ties_go_to_the_headline_and_then_to_the_earliest():
