@@ -1,6 +1,7 @@
 """What is kept as the best is what was judged, whoever changes weights between an evaluation and a save."""
 
 import hashlib
+import shutil
 
 import pytest
 import torch
@@ -119,3 +120,22 @@ def test_an_adapter_is_compared_by_its_own_tensors(tmp_path, tiny_policy):
     with torch.no_grad():
         next(p for n, p in model.named_parameters() if "lora_B" in n).add_(1)
     assert holds(tmp_path, model) is False
+
+
+@pytest.mark.parametrize("by", ["save", "checkpoint"])
+def test_step_0_of_a_loop_stays_when_it_is_the_best_whoever_removes_what_the_loop_saved(
+    tmp_path, tiny_policy, tiny_tokenizer, by
+):
+    notes = Notes()
+    monitor = RewardMonitor(
+        CountsGood(), ["a", "b"], generator=notes, every=1, output_dir=tmp_path, report_to=[]
+    )
+    notes.step, rotated = 0, tmp_path / "written"
+    tiny_policy.save_pretrained(rotated)
+    how = {"save": tiny_policy.save_pretrained} if by == "save" else {"checkpoint": rotated}
+    monitor.step(0, tiny_policy, tiny_tokenizer, **how)
+    shutil.rmtree(rotated)
+    assert monitor.best.step == 0
+    kept = AutoModelForCausalLM.from_pretrained(tmp_path / "_rm_monitor" / "best")
+    assert digest(kept) == digest(tiny_policy)
+    monitor.close()

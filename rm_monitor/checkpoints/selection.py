@@ -159,10 +159,10 @@ class Selection:
         try:
             if step not in self._saved:
                 raise ValueError("it is gone")
-            if step == 0:  # the folder the policy was loaded from: nobody rotates it
-                self._kept[step] = self._keeper.refer(step, self._saved[step])
-            else:
-                self._kept[step] = self._keeper.pin(step, self._saved[step])
+            source = self._saved[step]
+            # nobody rotates the folder the policy was loaded from; what lies in the output directory may go
+            lasts = step == 0 and self._keeper.folder.parent.resolve() not in source.resolve().parents
+            self._kept[step] = (self._keeper.refer if lasts else self._keeper.pin)(step, source)
         except (OSError, ValueError) as why:
             log.warning("rm_monitor: the checkpoint of step %d cannot be kept: %s", step, why)
 

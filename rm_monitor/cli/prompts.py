@@ -37,9 +37,9 @@ def prompts(
     Example: rm-monitor prompts ultrafeedback/test-*.parquet --without train.jsonl -o prompts.jsonl
     """
     from rm_monitor.files.strict_json import dumps  # noqa: PLC0415  each command pays for itself only
-    from rm_monitor.messages.planning import POOL_PER_POINT, planned  # noqa: PLC0415
+    from rm_monitor.messages.planning import planned  # noqa: PLC0415
     from rm_monitor.prompts import sample_prompts, write_prompts  # noqa: PLC0415
-    from rm_monitor.stats import plan, worth_more_prompts  # noqa: PLC0415
+    from rm_monitor.stats import as_pool_score, plan, worth_more_prompts  # noqa: PLC0415
 
     sample = sample_prompts(
         source,
@@ -72,7 +72,7 @@ def prompts(
     names = ", ".join(repr(name) for name in sample.prompts.columns) or "none"
     echo(f"written to {output}; references: {names}")
     if drawn >= _FEWEST:
-        size = _JITTER / 100.0 * POOL_PER_POINT
+        size = as_pool_score(_JITTER / 100.0)
         found = plan(drawn, _EVALUATIONS, jitter=size)
         echo(planned(found, enough=worth_more_prompts(_EVALUATIONS, jitter=size)))
     else:
