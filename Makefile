@@ -6,8 +6,9 @@ export OMP_NUM_THREADS := 1
 export HF_HUB_OFFLINE := 1
 export WANDB_MODE := offline
 export TOKENIZERS_PARALLELISM := false
+export RM_MONITOR_AXE ?= $(CURDIR)/.browser/package/axe.min.js
 
-.PHONY: demo test lint faults mutants hosts floors pictures docs clean
+.PHONY: demo test lint browser faults mutants hosts hosts-quick floors pictures docs clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -35,6 +36,11 @@ pictures: demo                  # those of the README and of docs/; needs Chromi
 	$(BIN)/python -m tests.report.picture demo/_rm_monitor/report.html docs/images/page.png --height 765
 	cp demo/curve.svg docs/demo.svg
 
+browser:                        # Chromium and axe-core: without them the tests of the page in a browser are skipped
+	command -v chromium || (apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium)
+	mkdir -p .browser
+	cd .browser && npm pack --silent axe-core@4.14.1 && tar xzf axe-core-4.14.1.tgz package/axe.min.js
+
 faults: $(VENV)/.installed
 	RM_MONITOR_LIVES=5000 $(BIN)/python -m pytest -q -o timeout=0 tests/test_life.py
 	$(BIN)/python -m tests.faults
@@ -46,8 +52,11 @@ mutants: $(VENV)/.installed    # one line of ours broken at a time: a test must 
 hosts: $(VENV)/.installed      # real hosts, each in an environment of its own: minutes, gigabytes
 	$(BIN)/python integrations/hosts.py $(HOSTS)
 
+hosts-quick:                    # those that are built in a minute: Lightning, Fabric, accelerate, the loggers
+	$(MAKE) hosts HOSTS=quick
+
 floors: $(VENV)/.installed     # the oldest allowed version of every dependency
 	$(BIN)/python integrations/hosts.py --floors
 
 clean:
-	rm -rf $(VENV) .hosts demo site build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .hosts .browser demo site build dist .mypy_cache .ruff_cache .pytest_cache

@@ -75,7 +75,8 @@ def build(name: str) -> bool:
     """Make the environment, unless it is there as the file says."""
     wanted = HERE / name / "requirements.txt"
     where, python = PLACE / name, PLACE / name / "bin" / "python"
-    names = (wanted, HERE / "overrides.txt", ROOT / "pyproject.toml")
+    stubs = (path for path in sorted((HERE / name).glob("stub/**/*")) if path.is_file())
+    names = (wanted, HERE / "overrides.txt", ROOT / "pyproject.toml", *stubs)
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in names)).hexdigest()
     mark = where / "built"
     if mark.is_file() and mark.read_text() == digest:

@@ -45,7 +45,7 @@ def test_it_answers_as_the_same_weights_do_here_and_says_what_it_is_not(gguf, tm
         said = [c.text for c in server.generate(prompts, GREEDY)]
         drawn = [[c.text for c in server.generate(prompts, DRAWN, seed=seed)] for seed in (0, 0, 1)]
         alone = [c.text for c in server.generate(prompts[1:2], DRAWN)]
-        with pytest.raises(ScorerError, match=r"llama\.cpp's server .* or give its \.gguf file"):
+        with pytest.raises(ScorerError, match=r"llama\.cpp's server.*or give its \.gguf file"):
             load_scorer(url, show=False)
         with pytest.raises(ScorerError) as refused:
             LLMJudge(url, "smollm2")
