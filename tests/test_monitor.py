@@ -2,12 +2,15 @@
 
 import json
 import math
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from rm_monitor import Completion, RewardMonitor, Sampling
+from rm_monitor.checkpoints.disk import problem
 from rm_monitor.errors import FirstEvaluationError
 from tests.helpers import PROMPTS, Breaks, CountsGood, Fails, Keeps, Says
 
@@ -194,6 +197,54 @@ def test_a_checkpoint_of_the_users_own_is_linked_as_best(tmp_path):
     best = json.loads((tmp_path / "_rm_monitor" / "best.json").read_text())
     assert best["step"] == 30
     assert (tmp_path / "_rm_monitor" / "best" / "config.json").is_file()
+
+
+@pytest.mark.parametrize("way", ["save", "checkpoint", "saved"])
+@pytest.mark.parametrize("first", [0, 5])
+def test_the_first_checkpoint_of_a_loop_is_the_best_and_stays_loadable(tmp_path, way, first):
+    """Every way of giving weights, whatever the loop deletes afterwards, and after a restart."""
+
+    def look(monitor, step):
+        mine, more = tmp_path / "mine" / str(step), {}
+        if way == "save":
+            more = {"save": writes}
+        else:
+            mine.mkdir(parents=True)
+            writes(mine)
+            more = {"checkpoint": mine} if way == "checkpoint" else {}
+        monitor._parts.evaluator.generator.step = step
+        monitor.step(step, **more)
+        if way == "saved":
+            monitor.saved(step, mine)
+        if mine.is_dir():
+            shutil.rmtree(mine)
+
+    def one():
+        return make(tmp_path, quality=lambda step: 0.9 - step / 50, every=5)
+
+    monitor = one()
+    for step in (first, 10, 15):
+        look(monitor, step)
+    monitor.close()
+    assert monitor.best.step == first
+    assert problem(Path(monitor.best.checkpoint)) is None
+    again = one()
+    look(again, 20)
+    assert again.best.step == first
+    assert problem(Path(again.best.checkpoint)) is None
+
+
+def test_a_kept_checkpoint_that_somebody_damaged_is_kept_again_from_its_source(tmp_path):
+    monitor = make(tmp_path, quality=lambda step: 0.9 - step / 100)
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    writes(mine)
+    monitor.step(0, checkpoint=mine)
+    (tmp_path / "_rm_monitor" / "kept" / "step-0" / "config.json").write_text("{")
+    monitor._parts.evaluator.generator.step = 10
+    monitor.step(10, checkpoint=mine)
+    assert monitor.best.step == 0
+    assert problem(Path(monitor.best.checkpoint)) is None
 
 
 def test_outside_a_trainer_an_output_dir_is_needed(tmp_path):

@@ -142,6 +142,7 @@ class Selection:
             np.flatnonzero(on_disk).tolist(), key=lambda i: (i != choice.index, -choice.pool[i], i)
         )
         top = [points[i].step for i in order[: self._keep]]
+        self._let_go_of_damaged()
         for step in top:
             self._pin(step)
         best = self.elect(curve)
@@ -152,6 +153,15 @@ class Selection:
             link = self._link(best.step)
             best = replace(best, checkpoint=None if link is None else str(link))
         return best
+
+    def _let_go_of_damaged(self) -> None:
+        """What somebody damaged is linked again from the Trainer's own, else it is no candidate."""
+        try:
+            whole = self._keeper.available()
+        except OSError as why:
+            log.warning("rm_monitor: what is kept cannot be looked at: %s", why)
+            return
+        self._kept = {step: path for step, path in self._kept.items() if step in whole}
 
     def _pin(self, step: int) -> None:
         if step in self._kept:
