@@ -11,7 +11,7 @@ from rm_monitor.prompts.rendered import is_rendered
 from rm_monitor.prompts.turns import are_turns, split, transcript, turns
 from rm_monitor.types import Message
 
-__all__ = ["Asked", "Fields", "said", "text_of"]
+__all__ = ["Asked", "Fields", "if_text", "said", "text_of", "user_turn"]
 
 Fields: TypeAlias = Mapping[str, Any]  # normal name of a column -> its value; what is missing has no key
 
@@ -53,10 +53,10 @@ def said(value: Any, name: str, *, ends_with_answer: bool = False, raw: bool = F
         if not value.strip():
             raise ValueError(f"`{name}` is empty")
         if raw or is_rendered(value):
-            return Asked(messages=_user(value), form="text" if raw else "rendered")
+            return Asked(messages=user_turn(value), form="text" if raw else "rendered")
         found = transcript(value)
         if found is None:
-            return Asked(messages=_user(value), form="text")
+            return Asked(messages=user_turn(value), form="text")
         form: Literal["transcript", "turns"] = "transcript"
     elif isinstance(value, (list, tuple)) and value:
         try:
@@ -95,7 +95,7 @@ def column(
             raise ValueError(f"`{name}` and {_names(more)} are joined only where each is plain text")
         texts = [asked.messages[0]["content"], *(fields[other] for other in more)]
         return Asked(
-            messages=_user(("\n" if first else "\n\n").join(texts if first else texts[::-1])),
+            messages=user_turn(("\n" if first else "\n\n").join(texts if first else texts[::-1])),
             form="text",
             parts=parts,
         )
@@ -151,7 +151,9 @@ def common_text(fields: Fields) -> Asked:
             "`chosen` and `rejected` begin with no words in common, and there is no `prompt` column"
         )
     return Asked(
-        messages=_user(chosen[:n]), form="prefix", answers={"chosen": chosen[n:], "rejected": rejected[n:]}
+        messages=user_turn(chosen[:n]),
+        form="prefix",
+        answers={"chosen": chosen[n:], "rejected": rejected[n:]},
     )
 
 
@@ -172,50 +174,6 @@ def first_turn(fields: Fields) -> Asked:
     return found
 
 
-def inspect_sample(fields: Fields) -> Asked:
-    """Ask what the model was asked by an Inspect log; its answer is ``output``, the goal ``target``."""
-    log = fields.get("messages")
-    name = "messages" if log else "input"
-    asked = said(log or fields["input"], name, ends_with_answer=True)
-    answers = dict(zip(["output"], asked.answers.values(), strict=False))
-    output = fields.get("output")
-    if isinstance(output, Mapping) and isinstance(output.get("completion"), str):
-        answers["output"] = output["completion"]
-    target = fields.get("target")
-    target = target[0] if isinstance(target, (list, tuple)) and target else target
-    return Asked(messages=asked.messages, form=asked.form, answers=answers | _if_text("target", target))
-
-
-def lm_eval_sample(fields: Fields) -> Asked:
-    """Ask the text that lm-eval gave to the model; its answer is ``resps``, the goal ``target``."""
-    given = fields["arguments"]
-    calls = list(given.values()) if isinstance(given, Mapping) else list(given)
-    contexts = [call.get("arg_0") if isinstance(call, Mapping) else call[0] for call in calls]
-    if len({str(context) for context in contexts}) != 1:
-        raise ValueError("`arguments` holds several contexts for one document: there is no one prompt to ask")
-    asked = said(contexts[0], "arguments")
-    form = "rendered" if asked.form == "text" else asked.form  # it is what the model was given, word for word
-    answer = fields.get("resps")
-    while isinstance(answer, (list, tuple)) and answer:
-        answer = answer[0]
-    answers = _if_text("resps", answer) | _if_text("target", fields.get("target"))
-    return Asked(messages=asked.messages, form=form, answers=answers)
-
-
-def openai_preference(fields: Fields) -> Asked:
-    """Ask ``input.messages`` of OpenAI's preference format."""
-    asked = said(fields["input"]["messages"], "input")
-    answers = {n: text_of(fields[n], ()) for n in ("preferred_output", "non_preferred_output") if n in fields}
-    return Asked(messages=asked.messages, answers={n: t for n, t in answers.items() if t})
-
-
-def verl_row(fields: Fields) -> Asked:
-    """Ask ``prompt``; the rule's ``ground_truth`` is the reference."""
-    asked = said(fields["prompt"], "prompt")
-    goal = fields["reward_model"].get("ground_truth")
-    return Asked(messages=asked.messages, form=asked.form, answers=_if_text("ground_truth", goal))
-
-
 def text_of(value: Any, asked: Sequence[Message]) -> str | None:
     """The text of an answer in a column; of a conversation, what follows ``asked``; None without one."""
     if isinstance(value, str):
@@ -223,6 +181,10 @@ def text_of(value: Any, asked: Sequence[Message]) -> str | None:
         if found is None:
             return value
         value = found
+    if isinstance(value, Mapping) and are_turns([value]):  # LLaMA-Factory's pairs: the answer alone
+        value = [value]
+    if isinstance(value, (list, tuple)) and len(value) == 1 and isinstance(value[0], str):
+        return value[0]
     if are_turns(value):
         try:
             return _next(turns(value), len(asked) if asked else -1, asked)
@@ -250,11 +212,13 @@ def _bare(message: Message) -> tuple[str, str]:
     return message["role"], message["content"]
 
 
-def _user(text: str) -> tuple[Message, ...]:
+def user_turn(text: str) -> tuple[Message, ...]:
+    """One turn of the user."""
     return ({"role": "user", "content": text},)
 
 
-def _if_text(name: str, value: Any) -> dict[str, str]:
+def if_text(name: str, value: Any) -> dict[str, str]:
+    """An answer by its name, where the value is one: a text that is not blank, or a number."""
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         value = str(value)
     return {name: value} if isinstance(value, str) and value.strip() else {}

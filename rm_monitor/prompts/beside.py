@@ -81,6 +81,10 @@ def beside(fields: Fields, asked: Asked, *, stands: bool = False) -> Beside:
 
 
 def _with_system(messages: tuple[Message, ...], text: Any, name: str) -> tuple[Message, ...]:
+    if isinstance(text, Mapping) and set(text) <= {"role", "parts"} and "parts" in text:  # Gemini
+        text = text["parts"]
+    if isinstance(text, list):  # Anthropic, Bedrock
+        text = turns([{"role": "system", "content": text}])[0]["content"]
     if not isinstance(text, str):
         raise ValueError(f"`{name}` must be text, got {type(text).__name__}")
     if not text.strip():

@@ -49,6 +49,11 @@ def _inspect_log(file: Bytes, path: Path) -> Iterator[tuple[Any, str]]:
         with zipfile.ZipFile(file) as log:
             names = sorted(n for n in log.namelist() if n.startswith("samples/") and n.endswith(".json"))
             if not names:
+                if any(n.startswith("xl/") for n in log.namelist()):
+                    raise ValueError(
+                        f"{path} is an Excel workbook: save the sheet as CSV (UTF-8), or pass "
+                        f"pandas.read_excel({path.name!r})"
+                    )
                 raise ValueError(f"{path} is a zip without samples/*.json: unpack it and pass a file of rows")
             for name in names:
                 with log.open(name) as member:

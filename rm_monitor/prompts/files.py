@@ -58,7 +58,7 @@ def read_files(source: str | Path) -> Iterator[Row]:
 def _rows_of(path: Path) -> Iterator[tuple[Any, str]]:
     endings = [ending.lower() for ending in path.suffixes]
     with _open(path) as stream:
-        start = stream.read(64)
+        start = stream.read(512)
         stream.seek(0)
         kind = _kind(start, next((e for e in reversed(endings) if e in _ENDINGS), ""), path)
         yield from kind(stream, path)
@@ -81,10 +81,16 @@ def _kind(start: bytes, ending: str, path: Path) -> Callable[[Bytes, Path], Iter
         return delimited.read
     if ending in (".json", ".jsonl", ".ndjson"):
         return jsontext.read
+    if start[257:262] == b"ustar":
+        raise ValueError(f"{path} is an archive (tar): unpack it and pass the file of rows in it")
+    if start.startswith(b"SQLite format 3"):
+        raise ValueError(f"{path} is an SQLite database: pass pandas.read_sql(...) of it")
+    if start[:1] == b"\x80" and ending == "":
+        raise ValueError(f"{path} is a pickle, which runs code when it is read: save its rows as JSON lines")
     raise ValueError(
         f"{path} holds no rows that can be told from its bytes, and must then end in one of "
-        f"{', '.join(_ENDINGS)} "
-        f"(perhaps .gz after it), got {path.suffix!r}"
+        f"{', '.join(_ENDINGS)} (perhaps .gz after it), got {path.suffix!r}. Of a text with a prompt a line "
+        f"pass the lines: open({path.name!r}).read().splitlines()"
     )
 
 
@@ -105,7 +111,7 @@ def _open(path: Path) -> IO[bytes]:
 
 
 def _shards(source: str | Path) -> list[Path]:
-    path = Path(source)
+    path = Path(source).expanduser()
     if path.is_file():
         return [path]
     if path.is_dir():
@@ -122,6 +128,8 @@ def _shards(source: str | Path) -> list[Path]:
 
 
 def _no_such(text: str) -> str:
+    if re.match(r"[a-z][a-z0-9+.-]+:/", text):
+        return f"{text} is an address: download it, and pass the path; nothing is fetched from here"
     if re.fullmatch(r"[\w.-]+/[\w.-]+", text) and not Path(text).suffix:
         return (
             f"no such file: {text}. Of a data set on the hub, pass its rows: "

@@ -44,32 +44,51 @@ def read(file: Bytes, path: Path) -> Iterator[tuple[Any, str]]:
 
 def _line(number: int, line: str, path: Path) -> Any:
     try:
-        return json.loads(line)
+        return json.loads(line, object_pairs_hook=_object)
     except json.JSONDecodeError as problem:
         raise ValueError(
-            f"{path} line {number} column {problem.colno} is not JSON: {problem.msg}"
+            f"{path} line {number} column {problem.colno} is not JSON: {problem.msg}{_instead(line)}"
         ) from problem
-    except ValueError as problem:  # such as a number of thousands of digits
+    except ValueError as problem:  # such as a number of thousands of digits, or a key that comes twice
         raise ValueError(f"{path} line {number} cannot be read: {problem}") from problem
 
 
 def _whole(text: str, path: Path) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_object)
     except json.JSONDecodeError as problem:
         at = f"line {problem.lineno} column {problem.colno}"
-        raise ValueError(f"{path} {at} is not JSON: {problem.msg}") from problem
+        raise ValueError(f"{path} {at} is not JSON: {problem.msg}{_instead(text)}") from problem
     except ValueError as problem:
         raise ValueError(f"{path} cannot be read: {problem}") from problem
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, of which no text is lost: a key that comes twice would hide the first."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(key for key in found if sum(key == name for name, _ in pairs) > 1)
+        raise ValueError(f"the key {twice!r} comes twice in one object")
+    return found
+
+
+def _instead(text: str) -> str:
+    """What a file is that is no JSON, where its beginning tells."""
+    start = text.lstrip()[:200].lower()
+    if start.startswith("version https://git-lfs"):
+        return ". It is a pointer of Git LFS: fetch the file itself (`git lfs pull`)"
+    if start.startswith(("<!doctype", "<html", "<?xml")):
+        return ". It is a web page, perhaps what came instead of a download"
+    return ""
 
 
 def _is_value(line: str) -> bool:
     """Whether a line is a whole JSON value that can be a row: then the file is JSON lines."""
     line = line.strip().removesuffix(",")
-    if line in ("[", "{") or line[:1] not in "[{" or line[-1:] not in "]}":
+    if line in ("[", "{") or line[:1] not in '[{"' or line[-1:] not in ']}"':
         return False
     try:
-        return isinstance(json.loads(line), (dict, list))
+        return isinstance(json.loads(line), (dict, list, str))
     except ValueError:
         return False
 
@@ -80,7 +99,18 @@ def _are_turns(value: list[Any]) -> bool:
 
 
 def _holds_rows(value: Mapping[str, Any]) -> bool:
-    return any(isinstance(value.get(name), list) for name in _LISTS) or _is_columns(value)
+    return _is_table(value) or any(isinstance(value.get(name), list) for name in _LISTS) or _is_columns(value)
+
+
+def _is_table(value: Mapping[str, Any]) -> bool:
+    """``{"columns": [...], "data": [[...], ...]}``: a table of W&B, or pandas with ``orient="split"``."""
+    names, data = value.get("columns"), value.get("data")
+    return (
+        isinstance(names, list)
+        and isinstance(data, list)
+        and all(isinstance(name, str) for name in names)
+        and all(isinstance(row, list) and len(row) == len(names) for row in data)
+    )
 
 
 def _is_columns(value: Mapping[str, Any]) -> bool:
@@ -92,6 +122,8 @@ def _is_columns(value: Mapping[str, Any]) -> bool:
 
 def _rows(value: Any, path: Path) -> Iterator[tuple[Any, str]]:
     if isinstance(value, Mapping):
+        if _is_table(value):
+            value = {"data": [dict(zip(value["columns"], row, strict=True)) for row in value["data"]]}
         names = [name for name in _LISTS if isinstance(value.get(name), list)]
         if len(names) == 1:
             value = value[names[0]]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rm_monitor.prompts import asking, pairing
+from rm_monitor.prompts import asking, nested, pairing
 from rm_monitor.prompts.asking import Asked, Fields
 from rm_monitor.prompts.cells import opened
 from rm_monitor.prompts.pairing import Pairing
@@ -17,7 +17,16 @@ from rm_monitor.prompts.turns import are_turns, transcript
 
 __all__ = ["CONVERSATIONS", "LAYOUTS", "Layout", "layout_of"]
 
-CONVERSATIONS = ("messages", "conversations", "conversation", "dialogue", "dialog", "chat")
+CONVERSATIONS = (
+    "messages",
+    "conversations",
+    "conversation",
+    "dialogue",
+    "dialog",
+    "chat",
+    "contents",
+    "conversation_input",
+)
 
 _Q: dict[str, str] = {"role": "user", "content": "What is a tide?"}
 _A: dict[str, str] = {"role": "assistant", "content": "The sea, rising."}
@@ -98,21 +107,21 @@ def _layout(
 
 LAYOUTS: tuple[Layout, ...] = (
     _layout(
-        "verl", "data_source prompt reward_model", "prompt", "reward_model", asking.verl_row,
+        "verl", "data_source prompt reward_model", "prompt", "reward_model", nested.verl_row,
         {"data_source": "tides", "prompt": [_Q], "ability": "sea", "reward_model": {"style": "rule", "ground_truth": "The sea"}, "extra_info": {"index": 0}},
         when=_is("reward_model", dict),
     ),
     _layout(
-        "Inspect log", "input target", "messages input", "output target scores store events", asking.inspect_sample,
+        "Inspect log", "input target", "messages input", "output target scores store events", nested.inspect_sample,
         {"id": 1, "epoch": 1, "input": "What is a tide?", "target": "The sea", "messages": [_Q, _A], "output": {"completion": "The sea, rising."}},
         when=lambda f: are_turns(f.get("messages")) or isinstance(f.get("output"), Mapping),
     ),
     _layout(
-        "lm-eval samples", "doc arguments", "arguments", "target resps filtered_resps doc", asking.lm_eval_sample,
+        "lm-eval samples", "doc arguments", "arguments", "target resps filtered_resps doc", nested.lm_eval_sample,
         {"doc_id": 0, "doc": {"q": "tide"}, "target": "The sea", "arguments": {"gen_args_0": {"arg_0": "Q: What is a tide?\nA:", "arg_1": {}}}, "resps": [["The sea, rising."]]},
     ),
     _layout(
-        "OpenAI preference", "input preferred_output", "input", "preferred_output non_preferred_output", asking.openai_preference,
+        "OpenAI preference", "input preferred_output", "input", "preferred_output non_preferred_output", nested.openai_preference,
         {"input": {"messages": [_Q]}, "preferred_output": [_A], "non_preferred_output": [_B]},
         when=_is("input", dict), pair=pairing.columns("preferred_output", "non_preferred_output"),
     ),
@@ -138,6 +147,25 @@ LAYOUTS: tuple[Layout, ...] = (
     _layout(
         "messages (OpenAI, TRL)", "", " ".join(CONVERSATIONS), "", asking.conversation(*CONVERSATIONS),
         {"messages": [{"role": "system", "content": "You are a sailor."}, _Q, _A], "tools": [{"type": "function", "function": {"name": "sea_level"}}]}, when=_has_conversation,
+    ),
+    _layout(
+        "no_robots with a system text", "prompt messages", "messages", "", nested.beside_its_turns,
+        {"prompt": "What is a tide?", "prompt_id": "n", "messages": [{"role": "system", "content": "You are a sailor."}, _Q, _A], "category": "Chat"},
+        when=lambda f: isinstance(f["prompt"], str) and nested.follows_a_system_text(f),
+    ),
+    _layout(
+        "OASST trees", "prompt", "prompt", "reply", nested.oasst_tree,
+        {"message_tree_id": "o", "prompt": {"role": "prompter", "text": "What is a tide?", "replies": [{"role": "assistant", "text": "The sea, rising.", "rank": 0}]}},
+        when=lambda f: isinstance(f["prompt"], Mapping) and isinstance(f["prompt"].get("text"), str),
+    ),
+    _layout(
+        "WebGPT", "question answer_0 answer_1", "question", "answer_0 answer_1 quotes_0 quotes_1 score_0 score_1 tokens_0 tokens_1", nested.webgpt,
+        {"question": {"full_text": "What is a tide?"}, "answer_0": "The sea, rising.", "answer_1": "A soap.", "score_0": 0.5, "score_1": -0.5},
+        when=lambda f: isinstance(f["question"], Mapping) and isinstance(f["question"].get("full_text"), str), pair=pairing.scored("answer_0", "answer_1", "score_0", "score_1"),
+    ),
+    _layout(
+        "SHP", "history human_ref_a human_ref_b", "history", "human_ref_a human_ref_b labels", asking.column("history"),
+        {"post_id": "s", "domain": "sea", "history": "What is a tide?", "human_ref_A": "The sea, rising.", "human_ref_B": "A soap.", "labels": 1}, pair=pairing.labelled("human_ref_a", "human_ref_b", "labels"),
     ),
     _layout(
         "UltraFeedback", "instruction completions", "instruction", "completions correct_answers incorrect_answers", asking.column("instruction"),
@@ -232,5 +260,17 @@ LAYOUTS: tuple[Layout, ...] = (
     _layout(
         "query", "query", "query", "response answer", asking.column("query"),
         {"query": "What is a tide?", "response": "The sea, rising."},
+    ),
+    _layout(
+        "FLAN, Aya", "inputs targets", "inputs", "targets", asking.conversation("inputs"),
+        {"inputs": "What is a tide?", "targets": "The sea, rising.", "language": "English"},
+    ),
+    _layout(
+        "OpenAI evals, Nemotron, Firefly", "input", "input", "ideal output target", asking.conversation("input"),
+        {"input": [{"role": "system", "content": "You are a sailor."}, _Q], "ideal": "The sea, rising."}, when=lambda f: bool(f.keys() & {"ideal", "output", "target"}),
+    ),
+    _layout(
+        "transcript as text (Guanaco)", "text", "text", "", asking.conversation("text"),
+        {"text": "### Human: What is a tide?### Assistant: The sea, rising."}, when=lambda f: isinstance(f["text"], str) and transcript(f["text"]) is not None,
     ),
 )  # fmt: skip

@@ -28,7 +28,7 @@ _FACT = """
 id ids uid uuid idx index name source category tag tags type kind lang language model score scores rank
 rating len length tokens count num url link split subset dataset generator hash level difficulty topic
 domain quality license author ability date time timestamp created style format version title key weight
-epoch sha path md5 embedding mask toxicity redacted flag
+epoch config configs setting settings sha path md5 embedding mask toxicity redacted flag
 """
 _KINDS: dict[Kind, frozenset[str]] = {
     "answer": frozenset(_ANSWER.split()),

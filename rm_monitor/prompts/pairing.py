@@ -36,6 +36,15 @@ def labelled(first: str, second: str, label: str) -> Pairing:
     return pair
 
 
+def scored(first: str, second: str, score: str, other: str) -> Pairing:
+    """The answer with the higher score is preferred."""
+
+    def pair(fields: Fields, asked: Sequence[Message]) -> tuple[str, str] | None:
+        return _ordered(fields, asked, first, second, float(fields[score]) - float(fields[other]))
+
+    return pair
+
+
 def votes(fields: Fields, asked: Sequence[Message]) -> tuple[str, str] | None:
     """PandaLM: two of three annotators must agree on a winner."""
     label, count = Counter(int(fields[f"annotator{i}"]) for i in (1, 2, 3)).most_common(1)[0]

@@ -14,6 +14,7 @@ from rm_monitor.prompts.cells import opened
 from rm_monitor.prompts.frames import plain
 from rm_monitor.prompts.layouts import LAYOUTS, Layout, layout_of
 from rm_monitor.prompts.names import kind_of, normal
+from rm_monitor.prompts.nested import unwrapped
 from rm_monitor.prompts.templates import PARTS
 from rm_monitor.prompts.turns import are_turns
 from rm_monitor.prompts.within import left_out
@@ -23,7 +24,7 @@ from rm_monitor.types import Message, Prompt
 
 __all__ = ["Columns", "Reading", "columns_of", "id_of", "read_row"]
 
-IDS = ("id", "prompt_id", "uid", "question_id", "uuid", "doc_id")
+IDS = ("id", "prompt_id", "uid", "question_id", "uuid", "doc_id", "custom_id")
 _SLICE = re.compile(r"(.+)\[1:\]")
 
 
@@ -100,7 +101,7 @@ def read_row(value: Any, number: int, columns: Columns | None = None) -> Reading
         return _reading(asked, Beside(), {}, number, columns, None)
     ignored = {normal(name) for name in columns.ignore if not _SLICE.fullmatch(name)}
     cut = {normal(found[1]) for name in columns.ignore if (found := _SLICE.fullmatch(name))}
-    every = columns_of(value)
+    every = columns_of(unwrapped(value))
     if every.get("raw") is True:  # as we write prompts that are continued as they stand
         columns = replace(columns, raw=True)
     named = {normal(name): item for name, item in every.items()}
@@ -112,7 +113,8 @@ def read_row(value: Any, number: int, columns: Columns | None = None) -> Reading
         and isinstance(text := fields.get((layout or _ANY).asked[0]), str)
     ):
         asked = replace(asked, messages=({"role": "user", "content": text},), form="text")
-    also = beside(fields, asked, stands=columns.raw)
+    asks = layout.asked if layout else ()
+    also = beside({n: v for n, v in fields.items() if n not in asks}, asked, stands=columns.raw)
     asked = replace(asked, messages=also.messages)
     return _reading(asked, also, every, number, columns, layout, fields)
 
@@ -136,7 +138,9 @@ def _asked(fields: Fields, columns: Columns, row: Mapping[str, Any]) -> tuple[As
             if "input_ids" in fields
             else "pass `prompt_column`"
         )
-        if "text" in fields:
+        if {"message_id", "role", "text"} <= fields.keys():
+            hint = "each row is one message of a tree (OASST): give the file of trees, or join each path"
+        elif "text" in fields:
             hint = '`text` may hold prompt and answer: if it is the prompt alone, pass `prompt_column="text"`'
         raise ValueError(
             f"has none of the columns that ask something (docs/inputs.md): {hint}; it has {sorted(row)}"

@@ -14,13 +14,8 @@ __all__ = ["are_turns", "split", "transcript", "turns"]
 
 ROLES = {
     **{"human": "user", "prompter": "user", "instruction": "user"},
-    **{
-        "gpt": "assistant",
-        "chatgpt": "assistant",
-        "model": "assistant",
-        "bot": "assistant",
-        "ai": "assistant",
-    },
+    **dict.fromkeys(("gpt", "chatgpt", "chatbot", "model", "bot", "ai"), "assistant"),
+    **{role: role for role in ("system", "developer", "user", "assistant", "tool", "function")},
     **{"observation": "tool", "function_response": "tool", "tool_response": "tool"},
 }
 _SPEAKER = (
@@ -29,6 +24,7 @@ _SPEAKER = (
     ("role", "value"),
     ("from", "content"),
     ("speaker", "text"),
+    ("role", "parts"),  # Gemini
 )
 # What collections write beside a turn and no template reads.
 _NEUTRAL = {
@@ -61,6 +57,7 @@ _NEUTRAL = {
 _SEEN_OR_HEARD = ("image", "images", "video", "videos", "audio", "audios", "files")
 _TEXT_PARTS = {"text", "input_text", "output_text"}
 _HH = re.compile(r"(?:^|\n\n)(Human|Assistant):[ ]?")
+_HASHED = re.compile(r"\s*### (Human|Assistant):[ ]?")  # Guanaco
 _EXTRA_ID = re.compile(r"\n<extra_id_1>(User|Assistant)\n")  # HelpSteer2
 
 
@@ -104,6 +101,8 @@ def turns(value: Sequence[Any]) -> tuple[Message, ...]:
             raise ValueError(
                 f"a message has a `role` and a text `content`, and turn {number} is {_short(turn)}"
             )
+        if turn.get(names[1]) is None and turn[names[0]].lower() in ("system", "developer"):
+            continue  # Arrow has a place for a system text in every row
         found.append(_message(turn, *names, number))
     return tuple(found)
 
@@ -138,6 +137,8 @@ def transcript(text: str) -> tuple[Message, ...] | None:
         True
     """
     parts = _HH.split(text) if re.match(r"\s*Human:", text) and "\n\nAssistant:" in text else []
+    if _HASHED.match(text) and "### Assistant:" in text:
+        parts = _HASHED.split(text)
     names = {"Human": "user", "User": "user", "Assistant": "assistant"}
     if not parts or parts[0].strip():
         parts = _EXTRA_ID.split("\n<extra_id_1>User\n" + text)
@@ -193,6 +194,7 @@ def _content(content: Any, number: int, turn: Mapping[str, Any]) -> str:
     if isinstance(content, (list, tuple)) and content:
         parts = [{"type": "text", "text": part} if isinstance(part, str) else part for part in content]
         parts = [part for part in parts if not _is(part, "reasoning")]
+        parts = [{"type": "text", **p} if isinstance(p, Mapping) and set(p) == {"text"} else p for p in parts]
         other = sorted({str(p.get("type")) for p in parts if isinstance(p, Mapping)} - _TEXT_PARTS)
         if other:
             raise ValueError(

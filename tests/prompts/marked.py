@@ -52,6 +52,8 @@ def marked_rows():
                     row = example
                     for column in layout.asked:
                         row = put(row, (column, *path[1:]), lambda text: f"{text} {MARKER}")
+                elif layout.name.startswith("no_robots") and path == ("messages", 1, "content"):
+                    row = put(put(example, path, _more), ("prompt",), _more)
                 elif layout.name == "Inspect log":
                     row = put(
                         put(example, ("input",), lambda text: f"{text} {MARKER}"),
@@ -68,12 +70,14 @@ def marked_rows():
                         example,
                         path,
                         lambda text: (
-                            f"{MARKER} {text}"
-                            if "\n\nHuman" not in text
-                            else text.replace("?", f" {MARKER}?")
+                            f"{MARKER} {text}" if "Human:" not in text else text.replace("?", f" {MARKER}?")
                         ),
                     )
                 yield layout, path, row
+
+
+def _more(text):
+    return f"{text} {MARKER}"
 
 
 def before(text):

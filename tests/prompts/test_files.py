@@ -7,6 +7,7 @@ import io
 import json
 import lzma
 import pickle
+import tarfile
 import zipfile
 
 import pyarrow as pa
@@ -65,6 +66,9 @@ TEXT = {
     "line.json": lambda rows: json.dumps(rows),
     "data.json": lambda rows: json.dumps({"version": 1, "data": rows}, indent=1),
     "pandas.json": columns_of_pandas,
+    "table.json": lambda rows: json.dumps(
+        {"columns": list(rows[0]), "data": [[r[n] for n in rows[0]] for r in rows]}
+    ),
     "p.csv": comma,
     "semicolon.csv": lambda rows: comma(rows, ";"),
     "p.tsv": lambda rows: comma(rows, "\t"),
@@ -86,6 +90,14 @@ def test_rows_of_text_come_back_in_every_encoding(tmp_path_factory, name, rows, 
         return
     path = tmp_path_factory.mktemp("rows") / (name + packed)
     path.write_bytes(PACKED[packed](TEXT[name](rows).encode(encoding)))
+    assert [row.value for row in read_rows(path)] == rows
+
+
+@settings(max_examples=25, deadline=None)
+@given(rows=st.lists(TEXTS, min_size=2, max_size=4))
+def test_json_lines_of_texts_are_a_list_of_texts(tmp_path_factory, rows):
+    path = tmp_path_factory.mktemp("rows") / "p.jsonl"
+    path.write_text(json_lines(rows), encoding="utf-8")
     assert [row.value for row in read_rows(path)] == rows
 
 
@@ -228,6 +240,22 @@ class Runs:
         return exec, ("import rm_monitor; rm_monitor.was_run = True",)
 
 
+def workbook():
+    """The names in an Excel file."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as book:
+        book.writestr("xl/workbook.xml", "<workbook/>")
+    return file.getvalue()
+
+
+def archive():
+    """A packed archive with a file of rows."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w:gz") as packed:
+        packed.addfile(tarfile.TarInfo("rows.jsonl"))
+    return file.getvalue()
+
+
 HOSTILE = {
     "empty.jsonl": (b"", "is empty"),
     "blank.jsonl": (b" \n\n", "is empty"),
@@ -257,7 +285,13 @@ HOSTILE = {
     "other.zip": (b"PK\x03\x04", "damaged"),
     "p.zst": (b"\x28\xb5\x2f\xfd....", "unzstd"),
     "prose.txt": (b"What is a tide?", "must then end in one of"),
-    "p.pkl": (pickle.dumps(Runs()), "must then end in one of"),
+    "p.pkl": (pickle.dumps(Runs()), "is a pickle, which runs code"),
+    "p.xlsx": (workbook(), "is an Excel workbook: save the sheet as CSV"),
+    "p.tar.gz": (archive(), "is an archive"),
+    "p.sqlite": (b"SQLite format 3\0 and more", "is an SQLite database"),
+    "pointer.jsonl": (b"version https://git-lfs.github.com/spec/v1\noid sha256:a\n", "a pointer of Git LFS"),
+    "page.json": (b"<!DOCTYPE html><html>Sign in</html>", "is a web page"),
+    "keys.jsonl": (b'{"prompt": "a", "prompt": "b"}\n', "line 1 .*the key 'prompt' comes twice"),
     "p.json": (pickle.dumps(Runs()), "is not"),
     "tags.csv": (b"prompt\n__import__('os')\n", None),
 }

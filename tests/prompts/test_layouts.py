@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rm_monitor.prompts.layouts import LAYOUTS, layout_of
@@ -75,13 +75,80 @@ def test_turns_beside_a_prompt_may_repeat_it_but_not_add_to_it(system):
     talk = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]
     first = [{"role": "system", "content": system}] if system else []
     row = {"prompt": "Hi", "messages": [*first, *talk, {"role": "user", "content": "Bye"}]}
-    if system is None:
-        assert read_row(row, 1).prompt.text == "Hi"
-    else:
-        with pytest.raises(ValueError, match=r"'messages'.*Be terse"):
-            read_row(row, 1)
-        found = read_row({**row, "messages": [*first, *talk]}, 1, Columns(prompt="messages"))
-        assert [m["content"] for m in found.prompt.messages] == ["Be terse.", "Hi"]
+    found = read_row(row, 1)
+    assert [m["content"] for m in found.prompt.messages] == [*([system] if system else []), "Hi"]
+    assert found.texts["messages"] == "Hello!"
+    with pytest.raises(ValueError, match=r"'messages'.*'(Hi|Be terse.)'"):
+        read_row({**row, "prompt": "Ho"}, 1)
+
+
+def parts(turns, **more):
+    return [{"role": t["role"], "content": [{"text": t["content"], **more}]} for t in turns]
+
+
+def gemini(turns):
+    roles = {"user": "user", "assistant": "model"}
+    system = [t["content"] for t in turns if t["role"] == "system"]
+    row = {
+        "contents": [
+            {"role": roles[t["role"]], "parts": [{"text": t["content"]}]} for t in turns if t["role"] in roles
+        ]
+    }
+    return row | ({"systemInstruction": {"parts": [{"text": system[0]}]}} if system else {})
+
+
+def sharegpt(turns):
+    names = {"user": "human", "assistant": "gpt", "system": "system"}
+    return [{"from": names[t["role"]], "value": t["content"]} for t in turns]
+
+
+# One conversation as services, data sets and table formats write it.
+WRITINGS = {
+    "OpenAI": lambda turns: {"messages": turns},
+    "ShareGPT": lambda turns: {"conversations": sharegpt(turns)},
+    "roles in capitals, a chatbot": lambda turns: {
+        "messages": [{**t, "role": {"assistant": "Chatbot"}.get(t["role"], t["role"].title())} for t in turns]
+    },
+    "Gemini": gemini,
+    "Bedrock": lambda turns: {"messages": parts(turns)},
+    "Anthropic": lambda turns: {
+        "system": "".join(t["content"] for t in turns if t["role"] == "system"),
+        "messages": parts([t for t in turns if t["role"] != "system"], type="text"),
+    },
+    "a request of a batch": lambda turns: {
+        "custom_id": "1",
+        "method": "POST",
+        "body": {"model": "m", "messages": turns},
+    },
+    "a row of the hub's viewer": lambda turns: {
+        "row_idx": 0,
+        "row": {"messages": turns},
+        "truncated_cells": [],
+    },
+    "a run of LangSmith": lambda turns: {"inputs": {"messages": turns}, "outputs": {"answer": "x"}},
+    "a column of structs, turned": lambda turns: {
+        "messages": {name: [t[name] for t in turns] for name in ("role", "content")}
+    },
+    "JSON in a cell": lambda turns: {"messages": json.dumps(turns)},
+    "JSON in JSON": lambda turns: {"messages": json.dumps(json.dumps(turns))},
+    "Python in a cell": lambda turns: {"conversations": repr(sharegpt(turns))},
+    "Arrow's place for a system text": lambda turns: {
+        "messages": turns if turns[0]["role"] == "system" else [{"role": "system", "content": None}, *turns]
+    },
+}
+said = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1).filter(str.strip)
+
+
+@pytest.mark.parametrize("name", WRITINGS)
+@given(roles=st.sampled_from(["u", "su", "uau", "suaua"]), texts=st.lists(said, min_size=5, max_size=5))
+@settings(max_examples=20, deadline=None)
+def test_a_conversation_is_the_same_however_it_is_written(name, roles, texts):
+    names = {"u": "user", "a": "assistant", "s": "system"}
+    turns = [{"role": names[r], "content": text} for r, text in zip(roles, texts, strict=False)]
+    found = read_row(WRITINGS[name](turns), 1)
+    assert list(found.prompt.messages) == (turns[:-1] if roles.endswith("a") else turns)
+    if roles.endswith("a"):
+        assert turns[-1]["content"] in found.texts.values()
 
 
 KEYS = {
