@@ -128,6 +128,26 @@ def test_after_one_wrong_score_the_rest_of_the_run_asks_the_cache_nothing(tmp_pa
     assert (cached.wrong, cached.hits) == (1, 0)
 
 
+def test_noise_is_measured_once_a_fingerprint_on_this_machine(store):
+    class Measures(Counting):
+        measured = 0
+
+        @property
+        def noise(self):
+            Measures.measured += 1
+            return 0.25
+
+    class Other(Measures):
+        fingerprint = "another"
+
+    assert CachedScorer(Measures(), store).noise == 0.25
+    once = Measures.measured
+    assert CachedScorer(Measures(), store).noise == 0.25
+    assert Measures.measured == once
+    assert CachedScorer(Other(), store).noise == 0.25
+    assert Measures.measured > once
+
+
 def test_noise_the_scorer_measured_of_itself_is_no_wrong_score(tmp_path):
     CachedScorer(Counting(), ScoreStore(tmp_path / "s")).score(*rows(TEXTS))
     noisy = Counting(shift=0.03)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -72,6 +73,7 @@ class _Cached:
         self._tolerance = tolerance
         self._rng = np.random.default_rng(seed)
         self._trusted = True
+        self._noise: dict[bytes, float] = {}  # by what it was measured of
 
     @property
     def name(self) -> str:
@@ -96,8 +98,15 @@ class _Cached:
 
     @property
     def noise(self) -> float:
-        """The scorer's: differences of two rewards up to this are ties."""
-        return float(self.scorer.noise) if isinstance(self.scorer, Noisy) else 0.0
+        """The scorer's: differences of two rewards up to this are ties. Measured once a fingerprint."""
+        key = hashlib.sha256(f"noise:{self.fingerprint}".encode()).digest()[:16]
+        if key not in self._noise:
+            known = self.cache.get([key]).get(key, {}).get("noise")
+            if known is None and isinstance(self.scorer, Noisy):  # to ask whether it is one measures it
+                known = float(self.scorer.noise)
+                self.cache.put({key: {"noise": known}}, model=self._facts())
+            self._noise[key] = known or 0.0
+        return self._noise[key]
 
     def describe(self) -> object:
         """The scorer's, or its name."""

@@ -16,9 +16,10 @@ from rm_monitor.generators.pick import sharpness
 from rm_monitor.packed.precision import product_eps
 from rm_monitor.types import Sampling
 
-__all__ = ["TRIAL", "disagreement", "two_prompts"]
+__all__ = ["LOOK", "TRIAL", "disagreement", "second_look", "two_prompts"]
 
 TRIAL = Sampling(temperature=0.0, max_new_tokens=8)
+LOOK = Sampling(temperature=0.0, max_new_tokens=2)  # a prompt, and one step of decoding
 LONGEST = 96  # tokens of a trial's prompt: a first evaluation costs hardly more than a later one
 COARSE = 2.0**-12  # between float32 and TF32, the finest of the coarse ones
 
@@ -49,8 +50,8 @@ def disagreement(
     for i, (ids, theirs, ours) in enumerate(zip(prompts, expected, answer(prompts), strict=True)):
         same = np.equal(theirs, ours.tokens)
         at = len(same) if same.all() else int(np.argmin(same))
-        context = torch.tensor([[*ids, *theirs[:at]]], device=next(model.parameters()).device)
-        logits, rounding = _logits(model, context)
+        logits, rounding = _logits(model, [*ids, *theirs[:at]])
+        logits = logits[-1]
         if at == len(same):
             if abs(entropy[i] - ours.entropy) > 8 * rounding:
                 return (
@@ -59,6 +60,28 @@ def disagreement(
         elif abs(float(logits[theirs[at]] - logits[int(ours.tokens[at])])) > rounding:
             found = int(ours.tokens[at])
             return f"token {at} of a trial answer was {found} where generate says {theirs[at]}"
+    return ""
+
+
+def second_look(
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    answer: Callable[[Sequence[Sequence[int]]], Sequence[Answer]],
+) -> str:
+    """Where two greedy tokens of ``answer`` are not those of the model's own forward; empty if nowhere.
+
+    For a setting whose trial against ``generate`` went well before: one forward a prompt, of the prompt and
+    the first token, says what both tokens and their entropies must be.
+    """
+    for ids, ours in zip(prompts, answer(prompts), strict=True):
+        first, second = ours.tokens.tolist()
+        logits, rounding = _logits(model, [*ids, first])
+        for row, token in zip(logits[-2:], (first, second), strict=True):
+            if float(row.max() - row[token]) > rounding:
+                return f"token {token} of an answer is not the likeliest of the model's own forward"
+        entropy = float(sharpness(logits[-2:].clone())[0].mean())
+        if abs(entropy - ours.entropy) > 8 * rounding:
+            return f"an answer had {ours.entropy:.4g} bits a token where the model has {entropy:.4g}"
     return ""
 
 
@@ -73,12 +96,13 @@ class _Sharpness(LogitsProcessor):  # type: ignore[misc]  # transformers is unty
         return scores
 
 
-def _logits(model: Any, context: Tensor) -> tuple[Tensor, float]:
-    """Logits after ``context``, and by how much rounding may move them.
+def _logits(model: Any, ids: Sequence[int]) -> tuple[Tensor, float]:
+    """``(tokens, vocabulary)`` logits of a row, and by how much rounding may move those of its last token.
 
     The coarsest numbers that the model computed in decide: mixed precision over float32 weights, a last
     layer in float32 over a bfloat16 body, or TF32 products of float32 numbers.
     """
+    context = torch.tensor([list(ids)], device=next(model.parameters()).device)
     dtypes = {p.dtype for p in model.parameters() if p.dtype.is_floating_point}
     kind = context.device.type
 
@@ -88,9 +112,9 @@ def _logits(model: Any, context: Tensor) -> tuple[Tensor, float]:
 
     hook = model.get_output_embeddings().register_forward_pre_hook(note)
     try:
-        logits = model(input_ids=context, use_cache=False).logits[0, -1].float()
+        logits = model(input_ids=context, use_cache=False).logits[0].float()
     finally:
         hook.remove()
     eps = max(product_eps(context.device), *(torch.finfo(dtype).eps for dtype in dtypes))
     ulps = 64 if eps < COARSE else 8  # half precision would otherwise excuse half the range of logits
-    return logits, ulps * eps * float(logits.abs().max())
+    return logits, ulps * eps * float(logits[-1].abs().max())

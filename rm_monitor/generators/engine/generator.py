@@ -7,6 +7,7 @@ import math
 import time
 import weakref
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,13 @@ import torch
 
 from rm_monitor.generators.budget import bytes_of, head_width
 from rm_monitor.generators.engine.attention import Forward, attending
-from rm_monitor.generators.engine.check import TRIAL, disagreement, two_prompts
+from rm_monitor.generators.engine.check import LOOK, TRIAL, disagreement, second_look, two_prompts
 from rm_monitor.generators.engine.choosing import Chooser
 from rm_monitor.generators.engine.decode import Decoder
 from rm_monitor.generators.engine.facts import Facts
 from rm_monitor.generators.engine.grouped import Grouped
 from rm_monitor.generators.engine.paged import Paged
+from rm_monitor.generators.engine.remembered import Trials, setting_of
 from rm_monitor.generators.engine.rows import Flight, Table
 from rm_monitor.generators.engine.schedule import Answer, Job, Queue
 from rm_monitor.generators.engine.scope import OutOfScope, base_of, why_not, wrappings
@@ -155,6 +157,7 @@ class EngineGenerator:
         ends: Sequence[int],
         progress: Progress | None,
         mixed: torch.dtype | None,
+        packing: bool | None = None,
     ) -> tuple[list[Answer], Facts]:
         device, dtype = _device(model), mixed or model.dtype
         slot, row = bytes_of(model.config, dtype.itemsize, sampling)
@@ -183,7 +186,7 @@ class EngineGenerator:
             facts=facts,
             progress=progress,
         )
-        limit = free_memory(device) if self.packing else 0
+        limit = free_memory(device) if (self.packing if packing is None else packing) else 0
         with torch.no_grad(), attending(model), packed_linears(model, limit, mixed):
             answers = decoder.run()
         if facts.narrowed:
@@ -218,16 +221,27 @@ class EngineGenerator:
     def _trial(self, model: Any, tokenizer: Any, rows: Sequence[Row], mixed: torch.dtype | None) -> str:
         inner = base_of(unwrap(model))
         _, pad = end_tokens(inner, tokenizer)
+        asked = two_prompts([row.ids for row in rows])
+        trials, setting = Trials(), setting_of(inner, wrappings(model), mixed, self.pages, self.packing)
 
-        def answer(prompts: Sequence[Sequence[int]]) -> list[Answer]:
+        def answer(
+            prompts: Sequence[Sequence[int]], sampling: Sampling = TRIAL, packing: bool | None = None
+        ) -> list[Answer]:
             jobs = [
                 Job(ids=np.array(ids, dtype=np.int64), prompt=i, key=(0, 0)) for i, ids in enumerate(prompts)
             ]
-            return self._run(inner, jobs, TRIAL, [], None, mixed)[0]
+            return self._run(inner, jobs, sampling, [], None, mixed, packing)[0]
 
         try:
             with torch.no_grad():
-                return disagreement(unwrap(model), two_prompts([row.ids for row in rows]), pad, answer)
+                if trials.passed(setting):
+                    if not second_look(unwrap(model), asked, partial(answer, sampling=LOOK, packing=False)):
+                        return ""
+                    trials.forget(setting)
+                reason = disagreement(unwrap(model), asked, pad, answer)
+                if not reason:
+                    trials.remember(setting)
+                return reason
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # whatever is odd about this model, generate may still serve it
