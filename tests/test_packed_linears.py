@@ -88,3 +88,19 @@ def test_under_mixed_precision_nothing_is_packed_that_nobody_reads(monkeypatch):
         assert len(packed) == 3
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(found, model(x))
+
+
+@pytest.mark.parametrize("inference", [False, True])
+def test_an_input_that_is_written_into_between_two_linears_is_cast_anew(inference):
+    pair = nn.ModuleList([nn.Linear(16, 8), nn.Linear(16, 8)])
+    x = torch.randn(3, 16)
+    with (
+        torch.inference_mode(inference),
+        torch.autocast("cpu", dtype=torch.bfloat16),
+        packed_linears(pair, MANY, torch.bfloat16),
+    ):
+        x = x.clone()
+        pair[0](x)
+        x.mul_(2)
+        found = pair[1](x)
+        torch.testing.assert_close(found, pair[1](x.clone()), rtol=0, atol=0)

@@ -36,9 +36,10 @@ def packed_linears(model: nn.Module, limit: int, dtype: torch.dtype | None = Non
         yield 0
         return
     done: list[Any] = []
+    cast = _LastCast()
     try:
         for linear in linears:
-            linear.forward = _prepared(linear, dtype)
+            linear.forward = _prepared(linear, dtype, cast)
             done.append(linear)
         yield len(done)
     finally:
@@ -88,7 +89,29 @@ def _works(linear: Any, dtype: torch.dtype | None) -> bool:
     return bool((found - expected).abs().max() <= 64 * eps * float(expected.abs().max()))
 
 
-def _prepared(linear: Any, dtype: torch.dtype | None) -> Callable[[Tensor], Tensor]:
+class _LastCast:
+    """What was cast last: queries, keys and values are three linears of one input."""
+
+    def __init__(self) -> None:
+        self._given: Tensor | None = None
+        self._version = 0
+        self._made: Tensor | None = None
+
+    def __call__(self, x: Tensor, dtype: torch.dtype) -> Tensor:
+        """The tensor in this dtype; made once while the same one is given and nobody writes into it."""
+        if x.dtype == dtype:
+            return x
+        if x.is_inference():  # no count of what was written into it
+            return x.to(dtype)
+        made = self._made
+        if made is None or x is not self._given or x._version != self._version or made.dtype != dtype:
+            self._given, self._version, self._made = x, x._version, (made := x.to(dtype))
+        return made
+
+
+def _prepared(
+    linear: Any, dtype: torch.dtype | None, cast: Callable[[Tensor, torch.dtype], Tensor] = Tensor.to
+) -> Callable[[Tensor], Tensor]:
     weight: Tensor | None = None  # made when it is first read
     kind, computed = linear.weight.device.type, dtype or linear.weight.dtype
     bias = None if linear.bias is None else linear.bias.detach().to(computed)
@@ -101,7 +124,7 @@ def _prepared(linear: Any, dtype: torch.dtype | None) -> Callable[[Tensor], Tens
             return x.new_zeros((*x.shape[:-1], linear.out_features), dtype=mixed)
         if mixed != computed:
             return plain(x, linear.weight, linear.bias)
-        x = x.to(computed)
+        x = cast(x, computed)
         if kind != "cpu":
             weight = linear.weight.detach().to(computed) if weight is None else weight
             return plain(x, weight, bias)

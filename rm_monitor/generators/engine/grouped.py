@@ -79,8 +79,8 @@ class Rows:
         """``(rows, heads, width)`` from queries of that shape."""
         n, heads, (_, queries, width) = self.length, keys.shape[0], query.shape
         q = query.reshape(n, heads, queries // heads, width)
+        self.bias = self.bias.to(q.dtype)  # mixed precision: once a step, not once a layer
         bias = self.bias if window is None else self._limited(window)
-        bias = bias.to(q.dtype)
         out = sdpa(q, self._read(keys), self._read(values), attn_mask=bias, scale=scaling)
         return out.reshape(n, queries, -1)
 

@@ -6,14 +6,15 @@ that is lost or cannot be written costs a trial, nothing else.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from rm_monitor._version import __version__
 from rm_monitor.cache.scores import default_path
 from rm_monitor.files import atomic
 from rm_monitor.files.digest import digest
@@ -52,9 +53,17 @@ def setting_of(
             "device": [device.type, card, torch.backends.cpu.get_cpu_capability()],
             "products": float32_products(device),
             "choices": [str(choice) for choice in choices],
-            "versions": [__version__, torch.__version__, transformers.__version__],
+            "versions": [_code(), torch.__version__, transformers.__version__],
         }
     )
+
+
+@cache
+def _code() -> str:
+    """A name for the engine's own source."""
+    here = Path(__file__).parent
+    files = sorted([*here.glob("*.py"), *(here.parents[1] / "packed").glob("*.py")])
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 class Trials:
