@@ -78,5 +78,7 @@ def power(
     echo(planning.planned(found, enough=enough))
     if shown.measured and spread is None:
         echo(planning.spread_shown(shown.spread, where=f"Checkpoints of {run}"))
+    if shown.shown is not None and jitter is None:
+        echo(planning.jitter_shown(shown.shown, where=str(run)))
     if math.isfinite(whole):
         echo(planning.cost(whole, basis.evaluations))

@@ -7,8 +7,9 @@ import math
 from rm_monitor.messages.block import INCLUDED, one_in
 from rm_monitor.messages.numbers import points, prompts
 from rm_monitor.stats import SPREAD, Plan, Spread, as_win_rate
+from rm_monitor.types import Estimate
 
-__all__ = ["cost", "enough_prompts", "foreseen", "planned", "seen_by", "spread_shown"]
+__all__ = ["cost", "enough_prompts", "foreseen", "jitter_shown", "planned", "seen_by", "spread_shown"]
 
 
 def seen_by(plan: Plan) -> str:
@@ -72,12 +73,25 @@ def spread_shown(spread: Spread, *, where: str) -> str:
         where: What it was measured on, as a sentence begins.
 
     Example:
-        >>> spread_shown(Spread(0.31, math.nan), where="Two answers a prompt")
-        'Two answers a prompt differ by 31 points of 100 from prompt to prompt (assumed otherwise: 31).'
+        >>> spread_shown(Spread(0.14, 0.07), where="Checkpoints of out").split(" (")[0]
+        'Checkpoints of out differ by 14 points of 100 from prompt to prompt, neighbours by 7'
     """
     near = f", neighbours by {100 * spread.near:.0f}" if math.isfinite(spread.near) else ""
     far = f"{100 * spread.far:.0f} points of 100 from prompt to prompt"
-    return f"{where} differ by {far}{near} (assumed otherwise: {100 * SPREAD:.0f})."
+    usual = f"assumed otherwise: {100 * SPREAD:.0f}; a run that changes more differs more"
+    return f"{where} differ by {far}{near} ({usual})."
+
+
+def jitter_shown(e: Estimate, *, where: str) -> str:
+    """What a run shows of its ups and downs.
+
+    Example:
+        >>> jitter_shown(Estimate(0.0081, 0.0, 0.0162, 30), where="out")
+        'out goes up and down by 1.0 point by itself (between 0.0 and 2.0, by 30 evaluations).'
+    """
+    size, low, high = (as_win_rate(x) for x in e[:3])
+    band = f"between {100 * low:.1f} and {100 * high:.1f}, by {e.n} evaluations"
+    return f"{where} goes up and down by {points(size)} by itself ({band})."
 
 
 def cost(seconds: float, evaluations: int) -> str:

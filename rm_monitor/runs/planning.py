@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 
 from rm_monitor import stats
+from rm_monitor.curve import tables
+from rm_monitor.curve.curve import Curve
 from rm_monitor.errors import GenerationError
 from rm_monitor.generators import load_generator
 from rm_monitor.monitor.foresight import EVALUATIONS, USUAL_JITTER, shown_by
 from rm_monitor.monitor.monitor import RewardMonitor
-from rm_monitor.runs.read import load_run
-from rm_monitor.types import Scorer, Scores
+from rm_monitor.runs.read import RecordedRun, load_run
+from rm_monitor.types import Estimate, Scorer, Scores
 from rm_monitor.verdict.judging import Rules
 
 __all__ = ["Basis", "planned_by", "two_answers"]
@@ -36,6 +38,7 @@ class Basis:
         jitter: What checkpoints differ by for no lasting reason, as a share of the pool score.
         seconds: Of one evaluation; nan unknown.
         measured: The spread was measured.
+        shown: The jitter with its interval, as a run shows it; None: assumed.
     """
 
     prompts: int = _PROMPTS
@@ -44,6 +47,7 @@ class Basis:
     jitter: float = _JITTER
     seconds: float = math.nan
     measured: bool = False
+    shown: Estimate | None = None
 
     @property
     def rules(self) -> dict[str, Any]:
@@ -68,16 +72,28 @@ def planned_by(run: str | Path) -> Basis:
         for p in found.curve
         if p.status == "ok" and "seconds" in p.measured and "same_weights_as" not in p.measured
     ]
-    jitter = found.verdict.jitter
+    jitter = _jitter(found, rules)
     judged = sum(p.status == "ok" for p in found.curve)
     return Basis(
         prompts=found.verdict.units or usual.prompts,
         evaluations=max(rules.alarm.horizon or judged, 2),
         spread=spread if known and spread is not None else usual.spread,
-        jitter=jitter if math.isfinite(jitter) else usual.jitter,
+        jitter=usual.jitter if jitter is None else jitter.value,
         seconds=float(np.median(seconds)) if seconds else math.nan,
         measured=known,
+        shown=jitter,
     )
+
+
+def _jitter(run: RecordedRun, rules: Rules) -> Estimate | None:
+    points = Curve(run.curve).comparable(run.metric)
+    if len(points) < 5:
+        return None
+    scores = Curve(run.curve).scores(run.metric)
+    labels = tables.clusters(run.prompts) if len(run.prompts) == scores.rows.shape[1] else None
+    temperature = rules.temperature or (stats.pool_temperature(scores.rows[0]) if scores.pool else 1.0)
+    found = stats.jitter_of_run(scores.rows, pool=scores.pool, temperature=temperature, clusters=labels)
+    return found if math.isfinite(found.value) else None
 
 
 def two_answers(monitor: RewardMonitor, model: Any, tokenizer: Any) -> tuple[stats.Spread, float]:

@@ -11,8 +11,11 @@ import numpy as np
 
 from rm_monitor import messages, stats
 from rm_monitor.curve import tables
+from rm_monitor.curve.curve import Curve
 from rm_monitor.errors import NotFoundError
 from rm_monitor.messages import page as sentences
+from rm_monitor.report.facts import facts
+from rm_monitor.runs.found import differ
 from rm_monitor.runs.read import RecordedRun, load_run
 from rm_monitor.types import Estimate, EvalPoint
 
@@ -28,6 +31,7 @@ class Ranked:
         step: Of its best checkpoint.
         checkpoint: Where that lies; None if it is not on disk.
         value: The headline metric there.
+        judged: Evaluations that it is the best of: of more, the best reads higher.
         behind: Headline metric minus that of the first run, paired by prompt; the intervals of all runs hold
             together with 95 %.
         head_to_head: Share of prompts on which its answer has the higher reward than the first run's, ties
@@ -39,6 +43,7 @@ class Ranked:
     step: int
     checkpoint: str | None
     value: Estimate
+    judged: int
     behind: Estimate
     head_to_head: Estimate | None
     tied: bool
@@ -73,6 +78,7 @@ class Ranking:
                     "step": r.step,
                     "checkpoint": r.checkpoint,
                     "value": r.value._asdict(),
+                    "judged": r.judged,
                     "behind": r.behind._asdict(),
                     "head_to_head": None if r.head_to_head is None else r.head_to_head._asdict(),
                     "tied": r.tied,
@@ -98,7 +104,18 @@ class Ranking:
             f"Take {first.run}: the best with probability {self.p_best:.2f}, {said}; it costs at most "
             f"{messages.points(self.cost)} of how often answers win against the other runs'."
         )
-        return "\n".join(lines)
+        return "\n".join([*lines, *self._luck()])
+
+    def _luck(self) -> list[str]:
+        """Each best was chosen on these prompts: among more evaluations luck has more to choose from."""
+        few, many = (pick(self.runs, key=lambda r: r.judged) for pick in (min, max))
+        if many.judged < 2 * few.judged:
+            return []
+        return [
+            f"The best of {many.run} was chosen among {many.judged} evaluations, that of {few.run} among "
+            f"{few.judged}: that flatters the former. Prompts that chose neither do not (rm-monitor sweep "
+            "--confirm)."
+        ]
 
 
 def rank(folders: Sequence[str | Path]) -> Ranking:
@@ -116,11 +133,12 @@ def rank(folders: Sequence[str | Path]) -> Ranking:
     runs = [load_run(folder) for folder in folders]
     names = [str(folder) for folder in folders]
     bests = [_best(run, name) for run, name in zip(runs, names, strict=True)]
-    for name, point in zip(names[1:], bests[1:], strict=True):
+    for name, run, point in zip(names[1:], runs[1:], bests[1:], strict=True):
         if point.segment != bests[0].segment or point.prompt_ids != bests[0].prompt_ids:
             raise ValueError(
-                f"{names[0]} and {name} were measured with different prompts, references, reward models or "
-                "sampling: they cannot be ranked. Answer them alike: rm-monitor sweep with one configuration"
+                f"{names[0]} and {name} cannot be ranked, they were measured otherwise "
+                f"({differ(facts(runs[0].manifest), facts(run.manifest))}). Answer them alike: rm-monitor "
+                "sweep with one configuration"
             )
     metric = runs[0].metric
     pool = all("reward" in p.values for p in bests)
@@ -145,6 +163,7 @@ def rank(folders: Sequence[str | Path]) -> Ranking:
                 step=bests[i].step,
                 checkpoint=bests[i].checkpoint,
                 value=bests[i].metrics[metric],
+                judged=len(Curve(runs[i].curve).comparable(metric)),
                 behind=behind[i],
                 head_to_head=stats.rate(
                     stats.outcome(stats.settled(rows[i], rows[choice.index])), clusters=clusters

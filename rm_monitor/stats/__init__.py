@@ -19,7 +19,7 @@ from rm_monitor.stats.outcomes import outcome, settled, tie_width, win_probabili
 from rm_monitor.stats.planner import SPREAD, Plan, as_pool_score, as_win_rate, plan, worth_more_prompts
 from rm_monitor.stats.pool import pool_scores, pool_temperature
 from rm_monitor.stats.simultaneous import changes
-from rm_monitor.stats.spreads import Spread, spread_of_run, spread_of_two_answers
+from rm_monitor.stats.spreads import Spread, jitter_of_run, spread_of_run, spread_of_two_answers
 from rm_monitor.stats.stages import Confirmed, FreshAnswers, confirm
 from rm_monitor.stats.standing import Standing
 from rm_monitor.stats.whole_run import degradation, smallest_visible_drop
@@ -51,6 +51,7 @@ __all__ = [
     "evaluations_until_alarm",
     "fit_temperature",
     "jitter",
+    "jitter_of_run",
     "length_controlled",
     "mean",
     "outcome",

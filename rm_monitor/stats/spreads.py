@@ -8,14 +8,17 @@ changes only where the model did.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from rm_monitor.stats.bends import sizes
+from rm_monitor.stats.paired import effects, groups
 from rm_monitor.stats.pool import pool_scores
-from rm_monitor.types import FloatArray
+from rm_monitor.types import Estimate, FloatArray
 
-__all__ = ["Spread", "spread_of_run", "spread_of_two_answers"]
+__all__ = ["Spread", "jitter_of_run", "spread_of_run", "spread_of_two_answers"]
 
 _ROWS = 20  # evaluations of the run that two answers a prompt are drawn out to
 _ONE_DEGREE = (
@@ -60,6 +63,40 @@ def spread_of_run(scores: FloatArray, *, pool: bool = True, temperature: float =
     table = pool_scores(scores, temperature) if pool else np.asarray(scores, dtype=np.float64)
     far = [_spread(table[lag:] - table[:-lag]) for lag in range(max(t // 2, 2), t)]
     return Spread(_root_mean(far), _spread(table[1:] - table[:-1]))
+
+
+def jitter_of_run(
+    scores: FloatArray,
+    *,
+    pool: bool = True,
+    temperature: float = 1.0,
+    clusters: NDArray[Any] | None = None,
+) -> Estimate:
+    """What a run says of its ups and downs, with an interval: the size that its alarm reckons with.
+
+    Args:
+        scores: ``(t, n)`` raw rewards, or outcomes where not ``pool``; nan where unscored.
+        pool: Of pool scores.
+        temperature: Of the pool score.
+        clusters: ``(n,)`` labels of prompts that belong together.
+
+    Returns:
+        Root mean square and 95 % interval of a posterior, as shares, and the number of evaluations; nan with
+        fewer than five, which say next to nothing.
+
+    Example:
+        >>> rng = np.random.default_rng(1)
+        >>> shaken = 0.1 * rng.normal(size=(30, 1)) + rng.normal(size=(30, 400))
+        >>> found = jitter_of_run(shaken)
+        >>> found.low < 0.02 < found.high, found.n
+        (True, 30)
+    """
+    table = pool_scores(scores, temperature) if pool else np.asarray(scores, dtype=np.float64)
+    if len(table) < 5:
+        return Estimate(math.nan, math.nan, math.nan, len(table))
+    apart = effects(table, groups(clusters, table.shape[1]))
+    known = sizes(apart.value, apart.shares)
+    return Estimate(known.typical, known.quantile(0.025), known.quantile(0.975), len(table))
 
 
 def spread_of_two_answers(scores: FloatArray, *, temperature: float = 1.0, seed: int = 0) -> float:

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -54,8 +55,31 @@ def test_the_command_prints_the_order_and_what_the_choice_costs(three):
     assert [r["tied"] for r in found["runs"]] == [True, True, False]
 
 
+def test_a_best_that_was_chosen_among_more_is_said_to_be_flattered(three, tmp_path):
+    train(tmp_path, run_of(2), 7)
+    said = str(rank([three[0], tmp_path]))
+    assert f"The best of {tmp_path} was chosen among 7 evaluations, that of {three[0]} among 3" in said
+    assert "flatters" not in str(rank(three))
+
+
+def test_the_planner_reckons_with_what_a_run_shows(three):
+    run = load_run(three[0])
+    rows = np.array([p.values["reward"] for p in run.curve])
+    temperature = run.manifest["rules"]["temperature"] or stats.pool_temperature(rows[0])
+    shown = stats.spread_of_run(rows, temperature=temperature)
+    asked = ["power", str(three[0]), "--prompts", "64", "--evaluations", "20"]
+    found = json.loads(CliRunner().invoke(app, [*asked, "--json"]).output)
+    assert (found["spread"], found["near"]) == pytest.approx(shown)
+    plan = stats.plan(64, 20, spread=shown.far, near=min(shown), jitter=stats.as_pool_score(0.007))
+    assert found["visible"] == pytest.approx(plan.visible)
+    assert f"differ by {100 * shown.far:.0f} points of 100" in CliRunner().invoke(app, asked).output
+
+
 def test_runs_that_are_not_alike_or_not_there_are_refused(three, tmp_path):
     with pytest.raises(ValueError, match="at least two runs, got 1"):
         rank(three[:1])
+    train(tmp_path / "other", run_of(1), 3, seed=5)
+    with pytest.raises(ValueError, match=r"cannot be ranked, they were measured otherwise \(seed: 0 / 5"):
+        rank([three[0], tmp_path / "other"])
     with pytest.raises(NotFoundError):
         rank([three[0], tmp_path])

@@ -47,7 +47,7 @@ def falling(k, i):
     return (8, 12, 15, 15, 3 if i % 2 == 0 else 13)[k] + (i * 7 + k * 3) % 4
 
 
-def train(folder, lengths, evaluations):
+def train(folder, lengths, evaluations, **settings):
     monitor = RewardMonitor(
         longer,
         PROMPTS,
@@ -57,6 +57,7 @@ def train(folder, lengths, evaluations):
         report_to="none",
         sampling=Sampling(max_new_tokens=8),
         metric="win_rate",
+        **settings,
     )
     for k in range(evaluations):
         monitor.evaluate(step=100 * k)
