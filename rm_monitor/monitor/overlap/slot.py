@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from rm_monitor.monitor.overlap.pinned import Pinned, settle
 from rm_monitor.training.unwrap import unwrap
 
 __all__ = ["Slot", "nameless", "weights"]
@@ -56,6 +57,7 @@ class Slot:
         self.size = max(size, 1)
         self.fd = nameless(self.size) if fd is None else fd
         self._memory = mmap.mmap(self.fd, self.size)
+        self._pinned = Pinned(self._memory, self.size)
 
     @classmethod
     def for_model(cls, model: Any) -> Slot:
@@ -63,20 +65,29 @@ class Slot:
         return cls(sum(_padded(t) for t in weights(model)))
 
     def write(self, tensors: list[torch.Tensor]) -> None:
-        """Copy in."""
+        """Copy in; done when this returns. From a GPU all copies run at once, and one wait ends them."""
+        self._pin(tensors)
         with torch.no_grad():
             for tensor, room in self._rooms(tensors):
-                room.copy_(tensor)
+                room.copy_(tensor, non_blocking=True)
+        settle(tensor.device for tensor in tensors)
 
     def read(self, tensors: list[torch.Tensor]) -> None:
         """Copy out; done when this returns, also on a GPU."""
+        self._pin(tensors)
         with torch.no_grad():
             for tensor, room in self._rooms(tensors):
-                tensor.copy_(room)
+                tensor.copy_(room, non_blocking=True)
+        settle(tensor.device for tensor in tensors)
 
     def close(self) -> None:
         """Let go of it; the memory is free once both processes have."""
+        self._pinned.forget()
         os.close(self.fd)
+
+    def _pin(self, tensors: list[torch.Tensor]) -> None:
+        for kind in {tensor.device.type for tensor in tensors}:
+            self._pinned.know(kind)
 
     def _rooms(self, tensors: list[torch.Tensor]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         start = 0
