@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-PATIENCE = 400  # seconds: vLLM on two cores is up after one minute
+PATIENCE = 1500  # seconds: vLLM on two idle cores is up after one minute
 
 
 @contextlib.contextmanager

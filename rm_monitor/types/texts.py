@@ -6,7 +6,9 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NotRequired, TypeAlias, TypedDict
+from typing import Any, Literal, TypeAlias
+
+from typing_extensions import NotRequired, TypedDict  # typing has NotRequired from Python 3.11 on
 
 __all__ = ["Completion", "FinishReason", "Message", "Prompt", "ReferenceSet"]
 
