@@ -21,7 +21,7 @@ N = 128
 LEVELS = {
     "collapse, then recovered": [0.0, 0.3, 0.5, 0.6, 0.7, 0.7, -1.2, -1.2, 0.6, 0.65],
     "slow fall with a dip": [0.0, 0.4, 0.8, 1.0, 1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4],
-    "steady": [0.0, 0.5, 0.6, 0.62, 0.6, 0.61],
+    "steady": [0.0, 0.5, 0.6, 0.7, 0.66, 0.65, 0.66],
 }
 JARGON = ("pool score", "paired", "cannot be told", "significant", " n 1", "overstated", "lc_win_prob", "p =")
 
@@ -82,6 +82,7 @@ def fields(u):
     """Every number that an update may be told with, as a person reads it."""
     v, best = u.verdict, u.best
     known = {str(x) for x in (v.step, v.n, v.ended, v.looks, *v.against, *(s for s, _ in v.states))}
+    known.add(str(sum(step > v.best.step for step, _ in v.states)))
     known |= {str(v.alarm_in), "1", "1.5", str(round(1 / v.false_alarms)), "10", str(len(best.tied))}
     shares = [v.value, v.change, v.gain, v.drop, best.value]
     shown = [x for e in shares if e is not None for x in e[:3]]
@@ -185,6 +186,13 @@ def test_as_good_as_the_best_is_said_only_where_the_interval_of_the_change_reach
     for u in spoken:
         assert u.verdict.change.high >= 0
         assert u.verdict.state in ("steady", "recovered")
+
+
+def test_a_steady_run_says_for_how_long_there_was_no_new_best(runs):
+    last = runs["steady"][-1]
+    assert (last.verdict.state, last.verdict.best.step) == ("steady", 3)
+    assert "No new best for 3 evaluations." in messages.why(last.verdict)
+    assert "No new best" not in messages.why(runs["steady"][-2].verdict)
 
 
 def test_a_dip_is_no_alarm_and_says_what_else_explains_it(runs):

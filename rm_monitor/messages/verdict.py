@@ -13,6 +13,8 @@ from rm_monitor.types import Verdict
 
 __all__ = ["claim", "headline", "reason", "why"]
 
+_LONG = 3  # evaluations without a new best that are worth a word
+
 
 def reason(verdict: Verdict, *, metric: str = "win_prob") -> str:
     """What a person can act on: claim, size, and what else is grave."""
@@ -93,7 +95,7 @@ def why(verdict: Verdict, *, metric: str = "win_prob") -> str:
         if v.state == "improving" and v.gain is not None and v.gain.value > 0:
             band = interval(v.gain, metric, n=False)
             text += f", {points(v.gain.value, metric)} above the first ({band})"
-        return f"{text}.{_visible(v)}"
+        return f"{text}.{_waited(v)}{_visible(v)}"
     if v.state == "recovered":
         ended = "" if v.ended is None else f"It was called degraded until step {v.ended}."
         return f"{_change(v, metric)} {ended}{_visible(v)}".strip()
@@ -161,6 +163,12 @@ def _ups_and_downs(v: Verdict) -> str:
             "alarm."
         )
     return f" Checkpoints of this run go up and down by about {size} by themselves."
+
+
+def _waited(v: Verdict) -> str:
+    """For how long there was no new best: what patience counts."""
+    since = 0 if v.best is None else sum(step > v.best.step for step, _ in v.states)
+    return f" No new best for {since} evaluations." if since >= _LONG else ""
 
 
 def _visible(v: Verdict) -> str:
