@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from rm_monitor import stats
@@ -31,8 +31,8 @@ class Foresight:
         units: Independent ones: prompts, or clusters of them.
         is_guess: Nobody said how many evaluations there will be.
         knows_jitter: The alarm reckons with checkpoints that go up and down by themselves.
-        enough: Prompts from which twice as many show hardly a smaller fall.
         spread: What it was reckoned with where that was measured; None: assumed.
+        rules: All that `stats.plan` was given besides.
     """
 
     plan: stats.Plan | None
@@ -40,8 +40,14 @@ class Foresight:
     units: int
     is_guess: bool
     knows_jitter: bool
-    enough: int
     spread: stats.Spread | None = None
+    rules: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def enough(self) -> int:
+        """Prompts from which twice as many show hardly a smaller fall."""
+        count = EVALUATIONS if self.plan is None else self.plan.evaluations
+        return stats.worth_more_prompts(count, **self.rules)
 
 
 def foresee(
@@ -79,8 +85,8 @@ def foresee(
         units=units,
         is_guess=not evaluations,
         knows_jitter=knows,
-        enough=stats.worth_more_prompts(count, **rules),
         spread=known,
+        rules=rules,
     )
 
 
