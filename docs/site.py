@@ -8,6 +8,7 @@ import griffe
 from mkdocs.structure.files import File
 
 ROOT = Path(__file__).parents[1]
+ELSEWHERE = {"design": "design/README.md", "../integrations/README.md": "integrations.md"}
 LINK = re.compile(r"\[([^\]]*)\]\((?!https?:|#)([^)#\s]+)(#[^)\s]*)?\)")
 
 
@@ -23,7 +24,7 @@ class Examples(griffe.Extension):
 def on_files(files, config):
     """Add the pages that have their source outside of docs/."""
     pages = {"index.md": _moved("README.md"), "integrations.md": _moved("integrations/README.md")}
-    pages |= {"api.md": _api(), "cli.md": _cli()}
+    pages |= {"api.md": _api(), "cli.md": _cli(), "metrics.md": _metrics(), "settings.md": _settings()}
     for name, text in pages.items():
         files.append(File.generated(config, name, content=text))
     return files
@@ -36,8 +37,8 @@ def on_page_markdown(markdown, page, config, files):
     def inside(match):
         label, target, _ = match.groups()
         path = posixpath.normpath(posixpath.join(here, target))
-        if path == "design":
-            return f"[{label}](design/README.md)"
+        if path in ELSEWHERE:
+            return f"[{label}]({posixpath.relpath(ELSEWHERE[path], here or '.')})"
         outside = files.get_file_from_path(path) is None and (ROOT / "docs" / path).exists()
         return f"{label} (`{path.removeprefix('../')}`)" if outside else match.group()
 
@@ -63,6 +64,63 @@ def _api():
 
     parts = (f"::: rm_monitor.{name}" for name in rm_monitor.__all__)
     return "# Python\n\n" + "\n\n".join(parts) + "\n"
+
+
+def _metrics():
+    """Every number that is logged, from the one table of them."""
+    from rm_monitor.curve.metrics import FACTS, METRICS
+
+    kinds = {"rate": "share of outcomes", "share": "mean share", "number": "mean"}
+    parts = [
+        "# Metrics\n\nLoggers see `rm_monitor/<name>`, and `_low`, `_high`, `_n` of it; a further judge "
+        "stands before the name (`gold/win_prob`), a further reference set behind it (`win_prob/sft`), a tag "
+        "after an @ (`win_prob@code`). *Told* is the change since the start that a person is told of.\n",
+        "| name | is | of | shown as | told |\n|---|---|---|---|---|",
+    ]
+    for m in METRICS.values():
+        unit = "%" if m.is_share else m.unit or "number"
+        told = "" if m.worth is None else f"{100 * m.worth:.0f} {'%' if m.relative else 'points'}"
+        parts.append(f"| `{m.name}` | {_text(m.label)} | {m.of} | {kinds[m.kind]}, {unit} | {told} |")
+    parts += ["\n## Facts of an evaluation\n", "| name | is |\n|---|---|"]
+    parts += [f"| `{m.name}` | {_text(m.label)} |" for m in FACTS.values()]
+    return "\n".join(parts) + "\n"
+
+
+def _settings():
+    """Every setting of a YAML file, from the schema that checks it, and its meaning from the docstrings."""
+    import inspect
+
+    from rm_monitor import Alarm, RewardMonitor, Sampling, Schedule
+    from rm_monitor.monitor.config import MonitorConfig
+
+    said = _arguments(inspect.getdoc(RewardMonitor), "Args:")
+    parts = [
+        "# Settings\n\nThe arguments of `RewardMonitor`, by the same names in YAML. "
+        "`rm-monitor check --schema FILE` prints the schema for an editor.\n",
+        "| setting | default | is |\n|---|---|---|",
+    ]
+    for name, field in MonitorConfig.model_fields.items():
+        default = "needed" if field.is_required() else f"`{field.default!r}`"
+        default = "see below" if name in ("sampling", "alarm") else default
+        parts.append(f"| `{name}` | {default} | {_text(said.get(name, ''))} |")
+    for title, cls in (("sampling", Sampling), ("alarm", Alarm), ("every", Schedule)):
+        meant = _arguments(inspect.getdoc(cls), "Attributes:")
+        parts += [f"\n## `{title}`\n", "| setting | default | is |\n|---|---|---|"]
+        for name, parameter in inspect.signature(cls).parameters.items():
+            needed = parameter.default is inspect.Parameter.empty
+            default = "needed" if needed else f"`{parameter.default!r}`"
+            parts.append(f"| `{name}` | {default} | {_text(meant.get(name, ''))} |")
+    return "\n".join(parts) + "\n"
+
+
+def _arguments(doc, section):
+    """Name -> text of a Google-style section."""
+    body = doc.partition(f"{section}\n")[2]
+    body = re.split(r"\n\n?(?=\S)", body)[0]
+    return {
+        name: " ".join(text.split())
+        for name, text in re.findall(r"^    (\w+): (.*(?:\n     +.*)*)", body, re.MULTILINE)
+    }
 
 
 def _cli():

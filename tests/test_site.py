@@ -5,7 +5,14 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).parents[1]
-MADE = {"index.md", "integrations.md", "api.md", "cli.md"}  # docs/site.py writes them
+MADE = {
+    "index.md",
+    "integrations.md",
+    "api.md",
+    "cli.md",
+    "metrics.md",
+    "settings.md",
+}  # docs/site.py writes them
 
 
 class Loader(yaml.SafeLoader):

@@ -39,7 +39,9 @@ def best(
 
     found = best_of(folder)
     if found is None:
-        echo(f"no best checkpoint is kept in {folder}/_rm_monitor", err=True)
+        there = folder.is_dir()
+        why = "" if there else ": the folder does not exist"
+        echo(f"rm-monitor: no best checkpoint is kept in {folder}/_rm_monitor{why}", err=True)
         raise typer.Exit(1)
     if card is not None:
         from rm_monitor.report.model_card import write_card  # noqa: PLC0415

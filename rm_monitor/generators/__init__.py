@@ -6,11 +6,13 @@ A package of somebody else's brings one under a name with the entry-point group 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 from rm_monitor.files.plugins import bring, brought
 from rm_monitor.types import Generator
+from rm_monitor.types.checks import did_you_mean
 
 __all__ = ["load_generator"]
 
@@ -52,7 +54,15 @@ def load_generator(spec: Any = None) -> Generator:
     if isinstance(spec, Mapping) or (isinstance(spec, str) and spec.startswith(("http://", "https://"))):
         from rm_monitor.generators.server import ServerGenerator  # noqa: PLC0415
 
-        return ServerGenerator(spec) if isinstance(spec, str) else ServerGenerator(**spec)
+        if isinstance(spec, str):
+            return ServerGenerator(spec)
+        known = list(signature(ServerGenerator).parameters)
+        for name in spec:
+            if name not in known:
+                raise ValueError(
+                    f"`generator` has no setting {name!r}{did_you_mean(name, known)}; a server's are {known}"
+                )
+        return ServerGenerator(**spec)
     if isinstance(spec, str):
         from rm_monitor.generators.recorded import RecordedGenerator  # noqa: PLC0415
 

@@ -189,6 +189,11 @@ def _folder(source: str | Path, revision: str | None) -> Path:
         from rm_monitor.scorers.gguf import unpacked  # noqa: PLC0415  few need it
 
         return unpacked(path.resolve())
+    if path.is_file():
+        raise ScorerError(
+            f"{str(source)!r} is a file: a reward model is a folder with config.json and weights, a hub id, "
+            "a URL or a .gguf file"
+        )
     if path.is_absolute() or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", str(source)):
         raise ScorerError(f"there is no folder {str(source)!r}, and it is not a hub id (owner/name) either")
     from huggingface_hub import snapshot_download  # noqa: PLC0415  a local folder needs no hub client
