@@ -8,7 +8,7 @@ export WANDB_MODE := offline
 export TOKENIZERS_PARALLELISM := false
 export RM_MONITOR_AXE ?= $(CURDIR)/.browser/package/axe.min.js
 
-.PHONY: demo test lint browser faults mutants hosts hosts-quick floors pictures docs clean
+.PHONY: demo test lint browser faults mutants hosts hosts-quick floors pictures docs dist clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -30,6 +30,15 @@ lint: $(VENV)/.installed
 docs: $(VENV)/.installed       # the site, in site/, strict; python -m http.server -d site shows it
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build -d site
+
+dist: $(VENV)/.installed       # sdist and wheel in dist/, checked; the wheel runs the demo in an environment of its own
+	rm -rf dist .dist
+	$(BIN)/python -m pip install -q -c constraints.txt build twine
+	$(BIN)/python -m build -q --outdir dist .
+	$(BIN)/python -m twine check --strict dist/*
+	$(PYTHON) -m venv .dist
+	.dist/bin/python -m pip install -q -c constraints.txt dist/*.whl
+	cd .dist && bin/rm-monitor --version && bin/rm-monitor demo --output-dir demo
 
 pictures: demo                  # those of the README and of docs/; needs Chromium
 	$(BIN)/rm-monitor report demo
@@ -59,4 +68,4 @@ floors: $(VENV)/.installed     # the oldest allowed version of every dependency
 	$(BIN)/python integrations/hosts.py --floors
 
 clean:
-	rm -rf $(VENV) .hosts .browser demo site build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .dist .hosts .browser demo site build dist .mypy_cache .ruff_cache .pytest_cache
