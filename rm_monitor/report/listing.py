@@ -1,15 +1,14 @@
-"""Several runs as a list: what each says, its best, and a link to its page. No script, nothing loaded."""
+"""Several runs as a list: what each says, its best, and a link to its page. Nothing is loaded from elsewhere."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
 from rm_monitor import messages
-from rm_monitor.report.assets import style_of
+from rm_monitor.report.assets import asset, style_of
+from rm_monitor.report.page import news, policy
 from rm_monitor.report.view import RunView
 from rm_monitor.text.escape import for_html, prose
 from rm_monitor.types import Verdict
@@ -44,22 +43,20 @@ class Listed:
     written: str = ""
 
 
-def listing(rows: Sequence[Listed], *, where: str, refresh: int = 0) -> str:
+def listing(rows: Sequence[Listed], *, where: str, live: str = "", state: str = "") -> str:
     """The page; the same rows give the same bytes.
 
     Args:
         rows: In the order shown.
         where: The folders that were looked through, in words.
-        refresh: Seconds after which a browser asks again; 0: never.
+        live: An address of the same server that answers with the state of what is listed; empty: a file.
+        state: That state as of now.
     """
     style = style_of("colours.css", "chart.css", "page.css") + _STYLE
-    policy = (
-        "default-src 'none'; script-src 'none'; "
-        f"style-src 'sha256-{base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()}'; "
-        "img-src 'none'; base-uri 'none'; form-action 'self'"
-    )
-    again = f'<meta http-equiv="refresh" content="{refresh}">' if refresh else ""
+    scripts = [asset("live.js")] if live else []
+    allowed = policy(style, scripts, live=bool(live), forms="'self'")
     body = "".join(_row(row) for row in rows)
+    script = "".join(f"<script>{text}</script>" for text in scripts)
     table = (
         '<form action="/runs" method="get"><table><thead><tr><th scope="col">Pick</th><th scope="col">Run</th>'
         '<th scope="col">Verdict</th><th scope="col">Best</th><th scope="col">Latest</th>'
@@ -70,12 +67,12 @@ def listing(rows: Sequence[Listed], *, where: str, refresh: int = 0) -> str:
     )
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">{again}'
+        f'<meta http-equiv="Content-Security-Policy" content="{allowed}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark"><meta name="referrer" content="no-referrer">'
         f"<title>Runs in {for_html(where)}</title><style>{style}</style></head>\n<body><header>"
-        f'<p class="eyebrow"><span>rm_monitor · {for_html(where)}</span></p><h1>{_count(len(rows))}</h1></header>'
-        f"\n<main>{table}</main></body></html>\n"
+        f'<p class="eyebrow"><span>rm_monitor · {for_html(where)}</span></p>{news(live, state, reload=True)}<h1>{_count(len(rows))}</h1></header>'
+        f"\n<main>{table}</main>{script}</body></html>\n"
     )
 
 

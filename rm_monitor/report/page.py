@@ -23,15 +23,19 @@ from rm_monitor.report.sections.text_metrics import text_metrics
 from rm_monitor.report.view import RunView
 from rm_monitor.text.escape import for_html
 
-__all__ = ["RunView", "page"]
+__all__ = ["RunView", "news", "page", "policy"]
 
 
-def page(runs: RunView | Sequence[RunView], *, rows: int | None = MOST) -> str:
+def page(
+    runs: RunView | Sequence[RunView], *, rows: int | None = MOST, live: str = "", state: str = ""
+) -> str:
     """The whole page; the same runs give the same bytes.
 
     Args:
         runs: One run, or several to be seen together: the first is in focus, a switch changes it.
         rows: Prompts whose answers are embedded, all runs together; None: all.
+        live: An address of the same server that answers with the state of what is shown; empty: a file.
+        state: That state as of now.
 
     Raises:
         ValueError: If there is no run.
@@ -39,19 +43,40 @@ def page(runs: RunView | Sequence[RunView], *, rows: int | None = MOST) -> str:
     runs = [runs] if isinstance(runs, RunView) else list(runs)
     if not runs:
         raise ValueError("`runs` is empty: a page shows at least one run")
-    style, script = _style(len(runs)), asset("page.js")
+    style, scripts = _style(len(runs)), [asset("page.js"), *([asset("live.js")] if live else [])]
     title = for_html(sentences.title(runs[0].verdict, runs[0].name))
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_policy(style, script)}">'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy(style, scripts, live=bool(live))}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark"><meta name="referrer" content="no-referrer">'
         f"<title>{title}</title><style>{style}</style></head>\n<body>"
-        f"{''.join(_body(runs, rows))}<script>{script}</script></body></html>\n"
+        f"{''.join(_body(runs, rows, news(live, state)))}{_scripts(scripts)}</body></html>\n"
     )
 
 
-def _body(runs: Sequence[RunView], rows: int | None) -> Iterator[str]:
+def news(where: str, state: str, *, reload: bool = False) -> str:
+    """What a served page shows when there is something new; nothing for a file.
+
+    Args:
+        where: The address that answers with the state.
+        state: As of now.
+        reload: Show the new by itself while nobody is using the page.
+    """
+    if not where:
+        return ""
+    by_itself = ' data-reload="1"' if reload else ""
+    return (
+        f'<p class="news" id="news" role="status" data-where="{for_html(where)}" data-state="{for_html(state)}"'
+        f'{by_itself} hidden><a href="">There is something new: show it</a></p>'
+    )
+
+
+def _scripts(scripts: Sequence[str]) -> str:
+    return "".join(f"<script>{script}</script>" for script in scripts)
+
+
+def _body(runs: Sequence[RunView], rows: int | None, news: str = "") -> Iterator[str]:
     shown = [run for run in runs if run.tables]
     names = " · ".join(run.name for run in runs)
     if shown:
@@ -60,6 +85,7 @@ def _body(runs: Sequence[RunView], rows: int | None) -> Iterator[str]:
         f'<header><p class="eyebrow"><span>rm_monitor · {for_html(names)}</span>'
         '<button id="theme" type="button" hidden>Dark</button></p>'
     )
+    yield news
     for k, run in enumerate(runs):
         yield f'<div class="focus run{k}">'
         yield from opening(run, first=k == 0)
@@ -104,10 +130,20 @@ def _style(runs: int) -> str:
     return style + "\n".join(rules)
 
 
-def _policy(style: str, script: str) -> str:
+def policy(style: str, scripts: Sequence[str], *, live: bool = False, forms: str = "'none'") -> str:
+    """What a page may do: its own style and scripts by their hashes, and nothing else.
+
+    Args:
+        style: The one style.
+        scripts: All scripts.
+        live: It may ask its own server.
+        forms: Where forms may be sent.
+    """
+    by_hash = " ".join(f"'{_digest(script)}'" for script in scripts) or "'none'"
+    asks = " connect-src 'self';" if live else ""
     return (
-        f"default-src 'none'; script-src '{_digest(script)}'; style-src '{_digest(style)}'; img-src 'none'; "
-        "base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+        f"default-src 'none'; script-src {by_hash}; style-src '{_digest(style)}'; img-src 'none';{asks} "
+        f"base-uri 'none'; form-action {forms}; require-trusted-types-for 'script'; trusted-types 'none'"
     )
 
 

@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 from rm_monitor.errors import NotFoundError, RMMonitorError
+from rm_monitor.files.digest import digest
 from rm_monitor.monitor.settings import FOLDER
 from rm_monitor.report.listing import Listed, listing
 from rm_monitor.report.page import page
@@ -21,7 +22,6 @@ __all__ = ["Gallery", "serve"]
 
 HOST = "127.0.0.1"
 DEEP = 6  # folders below the one given
-REFRESH = 30  # seconds
 _SKIP = {"kept", "earlier", "rows", "pins", "wandb", "node_modules", "__pycache__"}
 
 
@@ -53,7 +53,7 @@ class Gallery:
         Raises:
             RMMonitorError: If it cannot be read.
         """
-        stamp = tuple(_modified(folder / name) for name in ("history.jsonl", "verdict.json", "best.json"))
+        stamp = _stamp(folder)
         known = self._read.get(folder)
         if known is None or known[0] != stamp:
             known = self._read[folder] = (stamp, load_run(folder).view(name=_key(folder)))
@@ -66,7 +66,8 @@ class Gallery:
             written = _modified(folder / "history.jsonl")
             rows.append((-written, self._row(key, folder, written)))
         shown = [row for _, row in sorted(rows, key=lambda one: (one[0], one[1].key))]
-        return listing(shown, where=", ".join(map(str, self.folders)), refresh=REFRESH)
+        where = ", ".join(map(str, self.folders))
+        return listing(shown, where=where, live="/state", state=self.state(()))
 
     def page(self, keys: Sequence[str]) -> str:
         """The page of a run, or of several together.
@@ -78,7 +79,15 @@ class Gallery:
         missing = [key for key in keys if key not in found]
         if missing or not keys:
             raise NotFoundError(f"no such run: {', '.join(missing)}" if missing else "no run was chosen")
-        return page([self.view(found[key]) for key in dict.fromkeys(keys)])
+        asked = urlencode([("r", key) for key in dict.fromkeys(keys)])
+        views = [self.view(found[key]) for key in dict.fromkeys(keys)]
+        return page(views, live=f"/state?{asked}", state=self.state(keys))
+
+    def state(self, keys: Sequence[str]) -> str:
+        """A word that changes when the runs do; of all that are found, where none is named."""
+        found = self.found()
+        stamps = [(key, _stamp(found[key])) for key in dict.fromkeys(keys or found) if key in found]
+        return digest([[key, *stamp] for key, stamp in stamps])[:16]
 
     def _row(self, key: str, folder: Path, written: int) -> Listed:
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(written / 1e9))
@@ -111,7 +120,7 @@ class _Handler(BaseHTTPRequestHandler):
     sys_version = ""
 
     def do_GET(self) -> None:
-        """Three addresses: the list, a run, several runs."""
+        """The list, a run, several runs, and whether they changed."""
         port = self.connection.getsockname()[1]
         names = {f"{name}:{port}" for name in (HOST, "localhost")}
         if self.headers.get("Host") not in names:  # a page elsewhere whose name was made to point here
@@ -119,6 +128,8 @@ class _Handler(BaseHTTPRequestHandler):
         asked = urlsplit(self.path)
         keys = parse_qs(asked.query).get("r", [])
         try:
+            if asked.path == "/state":
+                return self._send(200, f"{self.shown.state(keys)}\n", "text/plain")
             if asked.path == "/":
                 return self._send(200, self.shown.list())
             if asked.path in ("/run", "/runs"):
@@ -166,6 +177,10 @@ def _key(folder: Path) -> str:
     """Its output directory, and the monitor's name where it has one."""
     name = folder.name.removeprefix(FOLDER).strip("-_.")
     return f"{folder.parent}" + (f" ({name})" if name else "")
+
+
+def _stamp(folder: Path) -> tuple[int, ...]:
+    return tuple(_modified(folder / name) for name in ("history.jsonl", "verdict.json", "best.json"))
 
 
 def _modified(path: Path) -> int:
