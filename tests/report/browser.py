@@ -65,6 +65,10 @@ class Chromium:
 
     def open(self, path, *, width=1280, height=900):
         """Load a file, and forget what happened before."""
+        self.visit(f"file://{path}", width=width, height=height)
+
+    def visit(self, address, *, width=1280, height=900):
+        """Load what an address answers with, and forget what happened before."""
         self.send(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -73,7 +77,16 @@ class Chromium:
             mobile=width < 700,
         )
         self.events.clear()
-        self.send("Page.navigate", url=f"file://{path}")
+        self.send("Page.navigate", url=address)
+        self._loaded()
+
+    def submit(self):
+        """Press Enter on what has the focus, and wait for the page that follows."""
+        self.events.clear()
+        self.press("Enter")
+        self._loaded()
+
+    def _loaded(self):
         while not any(e.get("method") == "Page.loadEventFired" for e in self.events):
             self.events.append(self._next())
 
@@ -88,7 +101,9 @@ class Chromium:
     def press(self, key):
         """A key on whatever has the focus."""
         for kind in ("keyDown", "keyUp"):
-            self.send("Input.dispatchKeyEvent", type=kind, key=key, text=key if kind == "keyDown" else "")
+            code = {"Tab": 9, "Enter": 13, " ": 32}.get(key, 0)
+            text = {"Tab": "", "Enter": "\r"}.get(key, key) if kind == "keyDown" else ""
+            self.send("Input.dispatchKeyEvent", type=kind, key=key, text=text, windowsVirtualKeyCode=code)
 
     def of(self, *methods):
         """What happened since the page was opened."""

@@ -243,3 +243,53 @@ def test_axe_finds_nothing(browser, pages, name, width, scheme):
     found = browser.run(AUDIT)
     browser.send("Emulation.setEmulatedMedia", features=[])
     assert found == []
+
+
+VIEWED = 20  # runs
+
+
+@pytest.fixture(scope="module")
+def viewed(tmp_path_factory):
+    """The address of `rm-monitor view` on many runs."""
+    import shutil
+    import threading
+
+    from rm_monitor.runs.served import Gallery, serve
+    from tests.report.test_runs import falling, train
+
+    folder = tmp_path_factory.mktemp("viewed")
+    train(folder / "run-00", falling, 5)
+    for i in range(1, VIEWED):
+        shutil.copytree(folder / "run-00", folder / f"run-{i:02}")
+    server = serve(Gallery([folder]))
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    yield f"http://localhost:{server.server_port}/"
+    server.shutdown()
+    server.server_close()
+
+
+def test_view_is_used_by_keyboard_alone(browser, viewed):
+    browser.visit(viewed)
+    assert browser.run("document.querySelectorAll('tbody tr').length") == VIEWED
+    for key in ("Tab", " ", "Tab", "Tab", " "):  # tick a run, pass its link, tick the next
+        browser.press(key)
+    assert browser.run("document.querySelectorAll('input:checked').length") == 2
+    browser.submit()
+    assert browser.run("document.querySelectorAll('input[name=focus]').length") == 2
+    assert browser.of("Log.entryAdded", "Runtime.exceptionThrown") == []
+
+
+@pytest.mark.skipif(not AXE.is_file(), reason="needs axe-core: RM_MONITOR_AXE=path/to/axe.min.js")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_axe_finds_nothing_in_the_list_of_runs(browser, viewed, width, scheme):
+    browser.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+    browser.send("Page.setBypassCSP", enabled=True)
+    try:
+        browser.visit(viewed, width=width)
+        browser.run(AXE.read_text(encoding="utf-8") + "; 1")
+        assert browser.run(AUDIT) == []
+        assert browser.run("document.documentElement.scrollWidth") <= width
+    finally:
+        browser.send("Page.setBypassCSP", enabled=False)
+        browser.send("Emulation.setEmulatedMedia", features=[])
