@@ -236,7 +236,8 @@ def test_what_is_no_score_is_left_out_or_fails_and_is_never_a_number(tmp_path, s
                 return [1.0] * len(completions)
             return scores(len(completions))
 
-    point = make(tmp_path, reward_model=Odd(), generator=Says(lambda step: 0.0)).step(0)
+    monitor = make(tmp_path, reward_model=Odd(), generator=Says(lambda step: 0.0), on_error="start-anyway")
+    point = monitor.step(0)
     assert point.status == status
     assert all(e.n <= max(n, 1) or name not in ("reward", "win_rate") for name, e in point.metrics.items())
     if status != "failed":
@@ -354,7 +355,8 @@ def test_memory_that_runs_out_for_one_row_is_a_gap_and_no_smaller_training_batch
         def score(self, prompts, completions):
             raise torch.OutOfMemoryError("CUDA out of memory")
 
-    assert make(tmp_path, reward_model=Hungry()).step(0).status == "failed"
+    monitor = make(tmp_path, reward_model=Hungry(), on_error="start-anyway")
+    assert monitor.step(0).status == "failed"
 
 
 # ---------------------------------------------------------------------------- 5: disks, seen from above
@@ -592,8 +594,10 @@ def test_an_evaluation_starts_no_process_leaves_no_thread_and_changes_no_environ
 
     for name in ("fork", "posix_spawn", "system"):
         monkeypatch.setattr(os, name, refuses)
-    before, running = (dict(os.environ), os.getcwd()), set(threading.enumerate())
+    before = dict(os.environ), os.getcwd()
     monitor = make(tmp_path, generator=None, sampling=Sampling(max_new_tokens=2))
+    monitor.begin()
+    running = set(threading.enumerate())  # among them the heartbeat of the folder's lock
     assert monitor.step(0, tiny_policy, tiny_tokenizer).status == "ok"
     assert (dict(os.environ), os.getcwd()) == before
     assert set(threading.enumerate()) <= running
