@@ -292,3 +292,13 @@ def test_threads_that_evaluate_at_once_are_served_in_turn():
         thread.join()
     assert most == [(1, False)] * 8
     assert model.training
+
+
+def test_a_buffer_that_was_replaced_is_the_same_tensor_again():
+    part = torch.nn.BatchNorm1d(2)
+    tensor = part.running_mean
+    kept = module_state._Buffer(part, "running_mean", tensor)
+    part.running_mean = torch.ones(2)
+    kept.restore()
+    assert part.running_mean is tensor
+    assert tensor.tolist() == [0.0, 0.0]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from rm_monitor import files
 from rm_monitor.checkpoints import keeper
 from rm_monitor.checkpoints.keeper import Keeper
 from rm_monitor.checkpoints.selection import Selection
@@ -58,6 +59,18 @@ def test_the_marked_best_is_never_pruned(folder):
     kept.mark_best(10, {})
     kept.prune({20})
     assert set(kept.available()) == {10, 20}
+
+
+def test_what_is_let_go_of_loses_its_name_before_it_is_taken_apart(folder, monkeypatch):
+    kept, removed = Keeper(folder / "_rm_monitor"), []
+    for step in (10, 20):
+        kept.pin(step, folder / f"checkpoint-{step}")
+    kept.mark_best(20, {})
+    real = files.remove
+    monkeypatch.setattr(files, "remove", lambda path: (removed.append(path.name), real(path)))
+    kept.prune({20})
+    assert set(kept.available()) == {20}
+    assert set(removed) == {".gone-step-10"}
 
 
 def test_a_source_that_changes_while_it_is_linked_is_not_kept(folder, monkeypatch):

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rm_monitor import files
 from rm_monitor.cache.scores import ScoreStore
 from rm_monitor.files import lines
 from rm_monitor.files.lines import line, parse
@@ -70,3 +71,18 @@ def test_a_score_whose_row_was_changed_is_forgotten(tmp_path):
         keys[0]: {"reward": 0.0},
         keys[2]: {"reward": 2.0},
     }
+
+
+def test_what_a_crash_or_a_stranger_left_where_a_file_is_built_is_neither_followed_nor_in_the_way(tmp_path):
+    (tmp_path / "elsewhere").write_text("mine")
+    for lay in (
+        lambda at: at.symlink_to(tmp_path / "elsewhere"),
+        lambda at: at.write_text("half"),
+        lambda at: at.symlink_to(tmp_path / "nowhere"),
+    ):
+        lay(tmp_path / ".best.json.tmp")
+        files.replace(tmp_path / "best.json", "new")
+        assert (tmp_path / "best.json").read_text() == "new"
+        assert not (tmp_path / "best.json").is_symlink()
+    assert (tmp_path / "elsewhere").read_text() == "mine"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["best.json", "elsewhere"]

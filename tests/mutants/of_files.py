@@ -65,7 +65,7 @@ MUTANTS = (
         "files/atomic.py",
         "    temporary.unlink(missing_ok=True)\n    try:\n        file",
         "    try:\n        file",
-        STORAGE,
+        LINES,
     ),
     broken(
         "lock: none",
