@@ -19,6 +19,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+from rm_monitor.files.places import cache_folder
 from rm_monitor.files.strict_json import dumps, loads, number
 
 __all__ = ["ScoreStore", "default_path"]
@@ -43,12 +44,8 @@ _REMOTE = {  # file systems of several machines; `fuse.sshfs` and its like count
 
 
 def default_path() -> Path:
-    """``$RM_MONITOR_CACHE``, else the user's cache directory."""
-    given = os.environ.get("RM_MONITOR_CACHE")
-    if given:
-        return Path(given) / "scores.sqlite"
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "rm_monitor" / "scores.sqlite"
+    """The file in `rm_monitor.files.places.cache_folder`."""
+    return cache_folder() / "scores.sqlite"
 
 
 class ScoreStore:

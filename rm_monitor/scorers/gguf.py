@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from rm_monitor.errors import ScorerError
+from rm_monitor.files.places import cache_folder
 
 __all__ = ["unpacked"]
 
@@ -29,7 +30,7 @@ def unpacked(file: Path) -> Path:
     """
     if find_spec("gguf") is None:
         raise ScorerError(f"{str(file)!r} is a GGUF file: install gguf, or rm_monitor[gguf]")
-    folder = _store() / _digest(file)
+    folder = cache_folder() / "gguf" / _digest(file)
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix="part-", dir=folder.parent))
@@ -68,12 +69,6 @@ def _dtype(file: Path) -> str:
 
     kinds = {tensor.tensor_type.name for tensor in GGUFReader(file).tensors if len(tensor.shape) > 1}
     return DTYPES.get(kinds.pop(), "float16") if len(kinds) == 1 else "float16"
-
-
-def _store() -> Path:
-    cache = os.environ.get("RM_MONITOR_CACHE")
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rm_monitor"
-    return (Path(cache) if cache else base) / "gguf"
 
 
 def _digest(file: Path) -> str:

@@ -8,16 +8,34 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 
+class _Members(type):
+    def __getattr__(cls, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return name  # of an enumeration
+
+
 class _Nothing(ModuleType):
     def __getattr__(self, name):
         if name.startswith("__"):
             raise AttributeError(name)
-        made = type(name, (), {})
+        made = _Members(name, (), {})
         setattr(self, name, made)
         return made
 
 
-for _name in ("transforms", "transforms.functional", "datasets", "models", "models.resnet", "ops", "utils"):
+for _name in (
+    "io",
+    "transforms",
+    "transforms.v2",
+    "transforms.v2.functional",
+    "transforms.functional",
+    "datasets",
+    "models",
+    "models.resnet",
+    "ops",
+    "utils",
+):
     _module = _Nothing(f"torchvision.{_name}")
     _module.__path__, _module.__spec__ = [], ModuleSpec(f"torchvision.{_name}", None, is_package=True)
     sys.modules[_module.__name__] = _module
