@@ -12,7 +12,7 @@ from rm_monitor.errors import ScorerError
 from rm_monitor.http import Limits
 from rm_monitor.scorers import load_scorer
 from rm_monitor.scorers.detect import JUDGES
-from rm_monitor.scorers.judge import load, published
+from rm_monitor.scorers.judge import load, prometheus, published, rm_r1
 from rm_monitor.scorers.judge.deepseek_grm import DeepSeekQuestion
 from rm_monitor.scorers.judge.lmunit import LMUnitQuestion
 from rm_monitor.scorers.judge.nemotron_genrm import GenRMQuestion
@@ -332,13 +332,22 @@ def test_a_judge_whose_prompt_is_not_given_says_where_it_is_published(kind, llam
         load_scorer(llama_rm, kind=kind, show=False)
 
 
+def test_the_prompt_of_prometheus_is_found_where_its_authors_package_is_installed(tmp_path, monkeypatch):
+    package = tmp_path / "prometheus_eval"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise SystemExit('nothing of it is run')")
+    names = ("REL_SYSTEM_PROMPT", "HELPFULNESS_RUBRIC", "RELATIVE_PROMPT_WO_REF")
+    (package / "prompts.py").write_text("".join(f"{name} = 'not the published words'\n" for name in names))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(ValueError, match=r"not the published text: REL_SYSTEM_PROMPT in .*prometheus_eval"):
+        prometheus.question("prometheus", Options())
+
+
 PUBLISHED = os.environ.get("RM_MONITOR_PUBLISHED_PROMPTS")  # a folder with the authors' files
 
 
 @pytest.mark.skipif(not PUBLISHED, reason="the authors' files are theirs and not in this repository")
 def test_the_published_files_hold_the_texts_that_are_expected():
-    from rm_monitor.scorers.judge import prometheus, rm_r1
-
     for kind in PROMPTS:
         asked = rm_r1.question(kind, Options(judge_prompt=Path(PUBLISHED) / "demo.ipynb"))
         assert "[[A]]" in asked.ask(ASKED, "4", "5")[0]["content"]

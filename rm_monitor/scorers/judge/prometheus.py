@@ -12,6 +12,8 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from rm_monitor.scorers.judge.published import digest_of, fill, prompts_of
@@ -79,9 +81,19 @@ class PrometheusQuestion:
 
 
 def question(kind: str, options: Options) -> PrometheusQuestion:
-    """The authors' texts, from their file, checked to the last character."""
+    """The authors' texts, from their file or their installed package, checked to the last character."""
+    given = options.judge_prompt if options.judge_prompt is not None else _installed()
+    where = f"{WHERE} (or `pip install prometheus-eval`, whose file is found)"
     system, helpfulness, template = prompts_of(
-        options.judge_prompt, list(PROMPTS), where=WHERE, digests=list(PROMPTS.values())
+        given, list(PROMPTS), where=where, digests=list(PROMPTS.values())
     )
     rubric = (options.rubric or helpfulness).strip().split("\n")[0]
     return PrometheusQuestion(system, template, rubric, max_tokens=options.max_tokens or LONGEST)
+
+
+def _installed() -> Path | None:
+    """The authors' file, where their package is installed; nothing of it is run."""
+    spec = find_spec("prometheus_eval")
+    folders = spec.submodule_search_locations if spec is not None else None
+    found = [path for folder in folders or () if (path := Path(folder, "prompts.py")).is_file()]
+    return found[0] if found else None
