@@ -96,7 +96,7 @@ def setting(said):
     text = line.partition("Pass prompt_format=")[2]
     for end in range(len(text), 0, -1):
         try:
-            return ast.literal_eval(text[:end].strip())
+            return ast.literal_eval(text[:end].rstrip(", "))
         except (ValueError, SyntaxError):
             continue
     raise AssertionError(line)

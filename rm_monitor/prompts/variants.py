@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from rm_monitor.prompts.inferred import MOST, common_start
 from rm_monitor.prompts.templates import PARTS
@@ -23,12 +23,14 @@ _FEWEST = 3  # rows of a kind
 _SHARE = 0.05  # of the rows with a heading, for it to be the format's and not a question's
 
 
-def variants(texts: Sequence[str], *, known: bool = True) -> tuple[str, ...]:
+def variants(texts: Sequence[str], *, known: bool = True, columns: Collection[str] = ()) -> tuple[str, ...]:
     r"""Format strings with the names of columns, most columns first; empty if none keep them apart.
 
     Args:
         texts: What stands before each answer, or whole texts.
         known: Whether it is known where the answer begins; whole texts end with theirs.
+        columns: Names that prompts have: what stands below such a heading is that column, even if all rows
+            have the same there (one instruction, many inputs).
 
     Example:
         >>> rows = [f"I:\n{x}\n\nInput:\n{x}{x}\n\nR:\n".replace("I:", "Instruction:") for x in "abcd"]
@@ -44,7 +46,7 @@ def variants(texts: Sequence[str], *, known: bool = True) -> tuple[str, ...]:
     found = {
         template: len(group)
         for headings, group in groups.items()
-        if len(group) >= enough and (template := _template(headings, group, known))
+        if len(group) >= enough and (template := _template(headings, group, known, columns))
     }
     if not any(_columns(template) > 1 for template in found):
         return ()
@@ -58,7 +60,7 @@ def fits(templates: Sequence[str], text: str, *, known: bool = True) -> bool:
     return any(match(pattern, text, re.DOTALL) for pattern in patterns)
 
 
-def _template(headings: Sequence[str], group: Sequence[str], known: bool) -> str:
+def _template(headings: Sequence[str], group: Sequence[str], known: bool, columns: Collection[str]) -> str:
     """The format string of texts with these headings; empty if there is none."""
     if len(headings) < 2:
         return ""
@@ -74,10 +76,10 @@ def _template(headings: Sequence[str], group: Sequence[str], known: bool) -> str
     parts = [start]
     for heading, texts in zip(headings, fields, strict=False):
         text, times = Counter(texts).most_common(1)[0]
-        if times >= MOST * len(texts):
+        name = _column(heading)
+        if times >= MOST * len(texts) and name not in columns:
             parts += [heading, text]  # a heading of its own, or a sentence that all rows have
             continue
-        name = _column(heading)
         end = Counter(t[len(t.rstrip("\n")) :] for t in texts).most_common(1)[0][0]
         if not name or f"{{{name}}}" in parts:
             return ""

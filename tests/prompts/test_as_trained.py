@@ -1,6 +1,7 @@
 """Is the policy asked as it is trained: found before training, and no code of the user's is run for it."""
 
 import random
+from dataclasses import replace
 
 import pytest
 import torch
@@ -378,6 +379,21 @@ def test_columns_that_training_keeps_apart_are_asked_apart(forms, known, seed):
     asked_as = [TOKENIZER.decode(prompt_ids(p, TOKENIZER)) for p in form.ask(prompts)]
     begin = [r["text"] if not known else TOKENIZER.decode(r["input_ids"]) for r in rows]
     assert all(b.startswith(a) for a, b in zip(asked_as, begin, strict=True))
+
+
+def test_one_instruction_for_many_inputs_is_a_column_all_the_same():
+    rows, prompts = columned(STANFORD)
+    one = [
+        replace(p, parts=p.parts | {"instruction": "Count."} if "input" in p.parts else p.parts)
+        for p in prompts
+    ]
+    rows[::2] = [
+        row(TOKENIZER, PromptFormat.of(STANFORD).ask([p])[0].text, "One." + END)
+        for p in one
+        if "input" in p.parts
+    ]
+    form = find_format(training_rows(rows), TOKENIZER, PromptFormat(), one)
+    assert list(form.templates) == STANFORD
 
 
 def test_alpaca_asked_as_one_text_is_said_with_both_sides():
