@@ -20,7 +20,7 @@ HEADINGS = (
     f"### Assistant:\n{BELOW}. You are a helpful assistant.\n\nuser\nassistant\n<|system|>\n<|user|>\n"
     "You are Zephyr, a helpful assistant.<|assistant|>\n"
 )
-STEPS = 300
+STEPS = 500
 _ASK = "Write a response that appropriately completes the request.\n\n"
 ALPACA = [
     f"{BELOW}, paired with an input that provides further context. {_ASK}"

@@ -130,15 +130,22 @@ def test_what_training_does_to_a_model_changes_no_answer(
     for overlap in (False, True):
         torch.manual_seed(0)
         policy = AutoModelForCausalLM.from_pretrained(tiny_policy_dir)
-        adapters = LoraConfig(r=4, lora_dropout=0.2, target_modules=["q_proj", "v_proj", "down_proj"])
+        adapters = LoraConfig(
+            r=4,
+            lora_dropout=0.2,
+            target_modules=["q_proj", "v_proj", "down_proj"],
+            init_lora_weights=False,  # as an adapter that was trained before: the KL is to it
+        )
         policy = get_peft_model(policy, adapters)
         judge = load_scorer(tiny_reward_model_dir, idle="unload", show=False)
         folder = tmp_path / str(overlap)
-        monitors.append(monitor_of(folder, {"judge": judge}, overlap=overlap))
+        monitors.append(monitor_of(folder, {"judge": judge}, overlap=overlap, kl=True))
         how = {"bf16": True, "gradient_checkpointing": True, "neftune_noise_alpha": 5.0, "learning_rate": 0.3}
         train(folder, policy, tiny_tokenizer, monitors[-1], **how)
     in_place, overlapped = monitors
     assert_same_curve(overlapped, in_place)
+    kl = [point.metrics["kl"].value for point in overlapped.curve]
+    assert kl[0] == 0 < min(kl[1:])
 
 
 @pytest.mark.parametrize("adapters", [False, True])

@@ -51,8 +51,9 @@ def kept(folder: Path, policy: Any) -> dict[str, Tensor] | None:
     except (OSError, SafetensorError) as problem:
         log.warning("rm_monitor: %s cannot be read: %s", path, problem)
         return None
-    now = {name: p.shape for name, p in policy.named_parameters() if p.requires_grad}
-    if {name: value.shape for name, value in found.items()} != now:
+    here = {name: p.shape for name, p in policy.named_parameters()}  # a second process trains none of them
+    trained = {name for name, p in policy.named_parameters() if p.requires_grad}
+    if not found or trained - found.keys() or any(here.get(n) != v.shape for n, v in found.items()):
         log.warning("rm_monitor: %s holds the adapters of another model", path)
         return None
     return dict(found)

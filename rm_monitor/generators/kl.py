@@ -184,10 +184,12 @@ def _with_values(policy: Any, values: Mapping[str, Tensor]) -> Iterator[None]:
     try:
         for name, parameter in parameters.items():
             parameter.data = values[name].to(parameter.device)
+        torch.clear_autocast_cache()  # it keeps what it cast of a parameter, whatever lies in it now
         yield
     finally:
         for name, parameter in parameters.items():
             parameter.data = own[name]
+        torch.clear_autocast_cache()
 
 
 def divergence(now: Tensor, before: Tensor) -> Tensor:
