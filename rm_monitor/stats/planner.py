@@ -30,6 +30,9 @@ _STAYS = 0.85  # how much a checkpoint keeps of its predecessor's way with a pro
 _ANSWER = 0.35  # share of the variance of a difference that is the draw of the answers
 _REPLICATES = 2_000
 _POOL_PER_POINT = 0.81  # points of pool score that a point of win rate is worth near one half
+# The last look is not the only one: of what it shows 8 times in 10, this much is seen as often by the end. On
+# whole simulated prompts (60 runs a cell; 64 to 512 prompts, jitter 0 and 1 point) .68 to .88 were.
+_BY_THE_END = 0.85
 _ENOUGH = 0.9  # twice the prompts that leave more than this of the visible fall do not pay
 
 
@@ -115,7 +118,7 @@ def plan(
     return Plan(
         prompts=prompts,
         evaluations=evaluations,
-        visible=min(lasting),
+        visible=_BY_THE_END * min(lasting),
         error=spread / math.sqrt(prompts),
         jitter=jitter,
         false_alarms=false_alarms,

@@ -8,8 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from benchmarks import measure, simulation
+from benchmarks.cases import Case
 from rm_monitor.cli import app
-from rm_monitor.stats import Detector, plan, spread_of_run, spread_of_two_answers, worth_more_prompts
+from rm_monitor.stats import as_win_rate, plan, spread_of_run, spread_of_two_answers, worth_more_prompts
 from rm_monitor.stats.planner import _residuals
 
 
@@ -22,18 +24,13 @@ def test_with_jitter_more_prompts_stop_helping_sooner():
     assert worth_more_prompts(jitter=0.012) <= worth_more_prompts(jitter=0.0)
 
 
-def test_a_fall_of_the_size_told_is_seen_about_8_times_in_10():
-    """40 runs of 12 evaluations that fall by what was told, at once, after the sixth."""
-    told = plan(100, 12).visible
-    seen = 0
-    for seed in range(40):
-        rng = np.random.default_rng(seed)
-        prompt, way = rng.normal(size=100), rng.normal(size=(12, 100))
-        scores = 0.5 + 0.05 * prompt + 0.31 / np.sqrt(2) * way
-        scores[6:] -= told
-        detector = Detector(pool=False, horizon=12, replicates=1000)
-        seen += any(detector.add(np.clip(row, 0, 1))[0].flagged for row in scores)
-    assert 24 <= seen <= 40
+@pytest.mark.parametrize(("n", "least", "most"), [(64, 0.7, 1.0), (256, 0.6, 1.0)])
+def test_a_fall_of_the_size_told_is_seen_about_8_times_in_10(n, least, most):
+    """Whole simulated prompts, 16 runs of 20 evaluations that fall by what was told, at once."""
+    told = as_win_rate(plan(n, 20).visible)
+    case = Case(name="drop", rates=simulation.drop(told), n=n)
+    seen = np.mean([bool(measure.watch(case, run).alarms) for run in range(16)])
+    assert least <= seen <= most
 
 
 @pytest.mark.parametrize(
