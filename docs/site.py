@@ -1,5 +1,6 @@
 """For mkdocs: what the site shows that is written elsewhere: README, API, command line, hosts."""
 
+import itertools
 import posixpath
 import re
 from pathlib import Path
@@ -43,6 +44,15 @@ def on_page_markdown(markdown, page, config, files):
         return f"{label} (`{path.removeprefix('../')}`)" if outside else match.group()
 
     return LINK.sub(inside, markdown)
+
+
+def on_post_page(output, page, config):
+    """What the theme leaves out for those who use a keyboard or a screen reader."""
+    output = output.replace('role="dialog">', 'role="dialog" aria-label="Search">')
+    tables = itertools.count(1)
+    region = '<div class="scroll" tabindex="0" role="region" aria-label="Table {}"><table class="plain">'
+    output = re.sub("<table>", lambda _: region.format(next(tables)), output)
+    return output.replace("</table>", "</table></div>") if region[:19] in output else output
 
 
 def _moved(path):
@@ -151,4 +161,9 @@ def _commands(command, name=""):
 
 
 def _text(text):
-    return re.sub(r"([<>|])", r"\\\1", " ".join(text.split()))
+    """One line for a table; what stands between backticks stays as it is, but for the table's own bars."""
+    parts = re.split(r"(`+[^`]*`+)", " ".join(text.split()))
+    return "".join(
+        part.replace("|", "\\|") if part.startswith("`") else re.sub(r"([<>|])", r"\\\1", part)
+        for part in parts
+    )

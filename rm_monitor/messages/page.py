@@ -134,6 +134,7 @@ def about(facts: Mapping[str, str], metric: str) -> str:
     """
     asked = facts.get("prompts", "").partition(" (")[0]
     many, _, source = asked.partition(" from ")
+    source = "" if source == "list" else source
     against = ", ".join(part.partition(":")[0] for part in facts.get("references", "").split("; ") if part)
     parts = [
         facts.get("model", ""),

@@ -53,7 +53,7 @@ class Layout:
 
 
 WIDE = Layout("wid", 960, 54, 822, 262, 8)
-NARROW = Layout("nar", 380, 40, 370, 210, 4)
+NARROW = Layout("nar", 380, 40, 364, 210, 4)
 CARD = Layout("card", 640, 44, 630, 150, 6)
 
 

@@ -32,6 +32,7 @@ class Listed:
 
     Attributes:
         key: By which the page of the run is asked for.
+        name: Of the run, for people; empty: the key.
         view: The run; None if it cannot be read.
         problem: Why it cannot.
         written: When its history was last written, in words.
@@ -39,6 +40,7 @@ class Listed:
 
     key: str
     view: RunView | None
+    name: str = ""
     problem: str = ""
     written: str = ""
 
@@ -71,13 +73,13 @@ def listing(rows: Sequence[Listed], *, where: str, live: str = "", state: str = 
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark"><meta name="referrer" content="no-referrer">'
         f"<title>Runs in {for_html(where)}</title><style>{style}</style></head>\n<body><header>"
-        f'<p class="eyebrow"><span>rm_monitor · {for_html(where)}</span></p>{news(live, state, reload=True)}<h1>{_count(len(rows))}</h1></header>'
+        f'<p class="eyebrow"><span>rm_monitor · {for_html(where)}</span></p>{news(live, state, reload=True)}<h1>{_count(rows)}</h1></header>'
         f"\n<main>{table}</main>{script}</body></html>\n"
     )
 
 
 def _row(row: Listed) -> str:
-    link = f'<a href="/run?r={quote(row.key, safe="")}">{for_html(row.key)}</a>'
+    link = f'<a href="/run?r={quote(row.key, safe="")}">{for_html(row.name or row.key)}</a>'
     if row.view is None:
         return f'<tr><td></td><th scope="row">{for_html(row.key)}</th><td colspan="4">{for_html(row.problem)}</td></tr>'
     view = row.view
@@ -108,5 +110,8 @@ def _value(view: RunView, step: int) -> str:
     return f"{messages.number(found.value, view.metric)} ({messages.interval(found, view.metric)})"
 
 
-def _count(runs: int) -> str:
-    return "1 run" if runs == 1 else f"{runs} runs"
+def _count(rows: Sequence[Listed]) -> str:
+    """How many, and how many of them went wrong."""
+    bad = sum(row.view is not None and row.view.verdict.state == "degraded" for row in rows)
+    many = "1 run" if len(rows) == 1 else f"{len(rows)} runs"
+    return f"{many}, {bad} degraded" if bad else many

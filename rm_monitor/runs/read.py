@@ -194,11 +194,18 @@ def load_run(path: str | Path) -> RecordedRun:
         metric=metric,
         curve=Curve(points),
         verdict=verdict,
-        best=_best(keeper),
+        best=_as_judged(_best(keeper), verdict.best),
         prompts=prompts,
         references=references,
         manifest=manifest,
     )
+
+
+def _as_judged(kept: Best | None, judged: Best | None) -> Best | None:
+    """The best on disk with all that the verdict knows of it; they may be two where one is not on disk."""
+    if kept is None or judged is None or kept.step != judged.step:
+        return kept
+    return replace(judged, checkpoint=kept.checkpoint)
 
 
 def _judged(

@@ -89,10 +89,15 @@ class Gallery:
         stamps = [(key, _stamp(found[key])) for key in dict.fromkeys(keys or found) if key in found]
         return digest([[key, *stamp] for key, stamp in stamps])[:16]
 
+    def _name(self, key: str) -> str:
+        """A key without the folder that all were looked for in."""
+        within = f"{self.folders[0]}{os.sep}" if len(self.folders) == 1 else ""
+        return key.removeprefix(within) if within else key
+
     def _row(self, key: str, folder: Path, written: int) -> Listed:
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(written / 1e9))
         try:
-            return Listed(key=key, view=self.view(folder), written=when)
+            return Listed(key=key, name=self._name(key), view=self.view(folder), written=when)
         except (OSError, ValueError, KeyError, RMMonitorError) as problem:  # it hides no other
             return Listed(key=key, view=None, problem=f"{type(problem).__name__}: {problem}")
 

@@ -13,7 +13,11 @@ PAGE = Path(__file__).parents[2] / "docs" / "errors.md"
 
 def row(code, message):
     """A line of the table."""
-    shown = re.sub(r"([<>|\\*_\[\]{}])", r"\\\1", " ".join(message.split()))
+    parts = re.split(r"(`[^`]*`)", " ".join(message.split()))  # code stays as it is
+    shown = "".join(
+        part.replace("|", "\\|") if part.startswith("`") else re.sub(r"([<>|\\*_\[\]{}])", r"\\\1", part)
+        for part in parts
+    )
     return f"| `{code}` | {shown} |"
 
 

@@ -70,7 +70,7 @@ def _legend(runs: Sequence[RunView]) -> Iterator[str]:
         (True, '<circle class="fine" cx="8" cy="8" r="2.5"/>', "nothing to report"),
         ("warned" in states, marks.triangle(8, 8, "wrn"), "warned"),
         ("degraded" in states, marks.triangle(8, 8, "deg"), "degraded"),
-        (ties, '<path class="tiebar" d="M0 8H16"/>', "no difference from the best is measured"),
+        (ties, '<path class="tiebar" d="M0 8H16"/>', "tied with the best, in the row of states"),
         (
             any(run.headline_changes for run in runs),
             '<path class="whisk" d="M8 1V15"/>',
