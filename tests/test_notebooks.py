@@ -16,7 +16,7 @@ def executed(tmp_path_factory):
     for name in ("first_run", "choose_a_checkpoint"):
         notebook = nbformat.read(EXAMPLES / f"{name}.ipynb", 4)
         NotebookClient(
-            notebook, timeout=100, kernel_name="python3", resources={"metadata": {"path": folder}}
+            notebook, timeout=None, kernel_name="python3", resources={"metadata": {"path": folder}}
         ).execute()
         found[name] = [cell for cell in notebook.cells if cell.cell_type == "code"]
     return found
