@@ -33,6 +33,7 @@ _CURVATURE = np.array([0.0, 0.006, 0.02])  # sd of the first bend that is the tr
 _SMOOTH, _FADES = 0.002, 3.0  # sd of a bend of the trend later on; evaluations in which curvature fades
 _LONGEST = 48  # evaluations that are read: jitter follows learning rate and spacing, which may change
 _FEWEST = 3  # bends, of five rows
+_FAR = 2.0 / _SMOOTH**2  # more than a unit of bends can weigh
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +97,14 @@ def sizes(value: FloatArray, shares: FloatArray, prior: Sizes = PRIOR) -> Sizes:
         + prior.size[:, None, None, None] ** 2 * shape
         + _CURVATURE[None, :, None, None] ** 2 * np.diag(fading)
     )
-    root = np.linalg.cholesky(variance)
-    white = np.linalg.solve(root, np.broadcast_to(bend[:, None], (*root.shape[:2], m, 1)))[..., 0]
-    log = -0.5 * (white**2).sum(axis=-1) - np.log(np.diagonal(root, axis1=-2, axis2=-1)).sum(axis=-1)
+    # The bends as one more row of the matrix: its root then holds them whitened, and no system is solved.
+    bordered = np.empty((*variance.shape[:2], m + 1, m + 1))
+    bordered[..., :m, :m] = variance
+    bordered[..., m, :m] = bordered[..., :m, m] = bend
+    bordered[..., m, m] = _FAR * (1.0 + bend @ bend)
+    root = np.linalg.cholesky(bordered)
+    white, own = root[..., m, :m], np.diagonal(root, axis1=-2, axis2=-1)[..., :m]
+    log = -0.5 * (white**2).sum(axis=-1) - np.log(own).sum(axis=-1)
     log = np.logaddexp.reduce(log, axis=1) + np.log(prior.weight)
     weight = np.exp(log - log.max())
     return Sizes(prior.size, weight / weight.sum())

@@ -18,21 +18,19 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from rm_monitor.stats.bends import NONE, PRIOR, Sizes, sizes
 from rm_monitor.stats.fresh_prompts import DIRECT, FreshBudget
-from rm_monitor.stats.healthy import Falls, ahead, falls, largest
-from rm_monitor.stats.look import MIN_COVERAGE, MIN_UNITS, Look
+from rm_monitor.stats.healthy import EQUAL, ahead
+from rm_monitor.stats.look import MIN_UNITS, Look
 from rm_monitor.stats.multiplier import REPLICATES
-from rm_monitor.stats.paired import Effects, effects, groups
-from rm_monitor.stats.pool import Pool
+from rm_monitor.stats.paired import Effects
+from rm_monitor.stats.readings import Reading, Readings
 from rm_monitor.stats.spending import Bar, Budget, spent_by
-from rm_monitor.stats.windows import WIDTHS, Family, family
+from rm_monitor.stats.windows import WIDTHS
 from rm_monitor.types import FloatArray, Tolerance
 
 __all__ = ["Detector"]
 
 _POWER = 0.80
-_EQUAL = 1e-9  # a standard error below this is rounding: all prompts fell alike
 
 
 class Detector:
@@ -110,30 +108,33 @@ class Detector:
         self.seed = seed
         self.clusters = clusters
         self.replicates = replicates
-        self._pool = Pool(temperature=temperature) if pool else None
-        self._rows: list[FloatArray] = []
-        self._kept: list[int] = []  # indices of the rows that are compared; a gap is not
-        self._sizes: list[Sizes] = []  # of the jitter, as known from the first row, the first two, ...
-        sets = len(PRIOR.size if self.jitter else NONE.size)
+        self._readings = Readings(
+            pool=pool,
+            temperature=temperature,
+            windows=self.windows,
+            tolerance=fixed,
+            jitter=self.jitter,
+            seed=seed,
+            clusters=clusters,
+            replicates=replicates,
+        )
+        sets = len(self._readings.prior.size)
         self._budgets = [Budget(sets, replicates, level) for level in self.levels]
         self._fresh = FreshBudget(sets, replicates) if confirm_on_warn else None
-        self._table: Effects | None = None
-        self._added = 0
-        self._fullest = 0
 
     def __len__(self) -> int:
         """Rows added so far."""
-        return self._added
+        return self._readings.added
 
     @property
     def table(self) -> Effects | None:
         """What is compared now, taken apart: one row for each entry of `compared`; None before the first."""
-        return self._table
+        return self._readings.table
 
     @property
     def compared(self) -> tuple[int, ...]:
         """Indices of the rows that are compared: all but the gaps."""
-        return tuple(self._kept)
+        return tuple(self._readings.kept)
 
     def add(self, row: FloatArray) -> tuple[Look, ...]:
         """Take the ``(n,)`` scores of the next evaluation, nan where unscored; one look for each level.
@@ -144,142 +145,78 @@ class Detector:
         Raises:
             ValueError: If the row has another length than the rows before, or outcomes lie outside [0, 1].
         """
-        row = self._checked(row)
-        index = self._added
-        self._added += 1
-        n = int(np.isfinite(row).sum())
-        self._fullest = max(self._fullest, n)
+        index = len(self)
+        read = self._readings.add(row)
+        n = self._readings.n
         spent = tuple(spent_by(index, alpha=level, horizon=self.horizon) for level in self.levels)
-        if n == 0 or n < MIN_COVERAGE * self._fullest:
+        if read is None:
             return tuple(Look(n=n, spent=s) for s in spent)
-        self._kept.append(index)
-        if self._pool is None:
-            self._rows.append(row)
-            table = np.array(self._rows)
-        else:
-            self._pool.add(row)
-            table = self._pool.scores()
-        self._table = effects(table, groups(self.clusters, row.size))
-        if len(self._kept) < 2:
-            return tuple(Look(n=n, spent=s) for s in spent)
-        return self._look(self._table, n, spent)
+        return self._look(read, n, spent)
 
-    def _checked(self, row: FloatArray) -> FloatArray:
-        row = np.asarray(row, dtype=np.float64)
-        if row.ndim != 1:
-            raise ValueError(
-                f"an evaluation is one score a prompt, an array of shape (n,); got shape {row.shape}"
-            )
-        if self._added == 0:
-            self._n = row.size
-        if row.size != self._n:
-            raise ValueError(
-                f"every evaluation holds the same {self._n} prompts (nan where unscored), got {row.size}; "
-                "start anew when the prompts change"
-            )
-        row = np.where(np.isfinite(row), row, np.nan)
-        if (
-            self._pool is None
-            and row.size
-            and (np.nanmin(row, initial=0) < 0 or np.nanmax(row, initial=1) > 1)
-        ):
-            raise ValueError(
-                "with `pool=False` scores are outcomes in [0, 1]; give raw rewards with `pool=True`"
-            )
-        return row
-
-    def _look(self, table: Effects, n: int, spent: tuple[float, ...]) -> tuple[Look, ...]:
-        of = family(len(self._kept), self.windows)
-        seen = falls(table, of)
-        self._learn(table)
-        known = self._sizes[-1]
+    def _look(self, read: Reading, n: int, spent: tuple[float, ...]) -> tuple[Look, ...]:
+        seen, known, units = read.seen, read.known, read.table.units
         typical = known.typical if self.jitter else math.nan
-        usable = seen.differing >= MIN_UNITS
-        if table.units < MIN_UNITS or not usable.any():
-            deaf = math.inf if table.units < MIN_UNITS else math.nan
-            return tuple(Look(n=n, units=table.units, spent=s, visible=deaf, jitter=typical) for s in spent)
-        healthy = largest(table, seen, usable, known.size, seed=self.seed, replicates=self.replicates)
-        if not self.jitter:  # nothing but prompts can err, and where all of them fell alike they do not
-            equal = seen.sampling <= _EQUAL**2
-            seen = replace(seen, error=np.where(equal, _EQUAL, seen.error))
-        still = seen.last >= seen.drop / 2.0  # a window whose last evaluation is back is no fall any more
-        z = np.where(usable & still, (seen.drop - self.tolerance) / seen.error, -np.inf)
-        tops = self._tops(z, of)
+        if not read.tops:
+            deaf = math.inf if units < MIN_UNITS else math.nan
+            return tuple(Look(n=n, units=units, spent=s, visible=deaf, jitter=typical) for s in spent)
         looks, at = [], 0
         for i, (level, budget, used) in enumerate(zip(self.levels, self._budgets, spent, strict=True)):
             part = DIRECT if self._fresh is not None and i == 0 else 1.0
-            bar = budget.bar(healthy, part * used)
-            tails = [(bar.p(float(z[k]), s.weight), k, s) for k, s in tops]
-            p = min(tail for tail, _, _ in tails)
-            # Of several that alarm, the one that stands out most: which tail is thinner is chance among them.
-            told = [found for found in tails if found[0] <= level] or tails
-            _, at, sizes = max(told, key=lambda found: z[found[1]])
-            large = bool(seen.drop[at] >= self.min_drop)
+            bar = budget.bar(read.healthy, part * used)
+            told, tails, flagged = read.alarms(bar, level, self.min_drop)
+            at, sizes = read.tops[told]
+            width = int(seen.of.width[at])
             critical = bar.critical(sizes.weight)
+            p = min(tails)
+            beyond = p > level and bool(bar.chance(float(read.z[at]))[0] <= bar.rooms[0])
             looks.append(
                 Look(
-                    flagged=large and p <= level,
-                    dip=large and p > level and bool(bar.chance(float(z[at]))[0] <= bar.rooms[0]),
+                    flagged=flagged,
+                    dip=beyond and bool(seen.drop[at] >= self.min_drop),
                     low=float(seen.drop[at] - critical * seen.error[at]),
                     drop=float(seen.drop[at]),
-                    against=self._named(int(of.first[at]), int(of.width[at])),
-                    now=self._named(of.t - int(of.width[at]), int(of.width[at])),
+                    against=self._named(int(seen.of.first[at]), width),
+                    now=self._named(seen.of.t - width, width),
                     p=p,
                     spent=used,
                     n=n,
-                    units=table.units,
+                    units=units,
                     critical=critical,
-                    visible=self._visible(bar, seen, usable, known, level),
+                    visible=self._visible(bar, read, level),
                     jitter=typical,
                 )
             )
         if self._fresh is not None:
             asked = self._fresh.level(
-                healthy,
-                float(z[at]),
+                read.healthy,
+                float(read.z[at]),
                 looks[-1].critical,
                 (1.0 - DIRECT) * spent[0],
                 weight=known.weight,
-                ahead=self._ahead(table, seen, known) if self.jitter else None,
+                ahead=self._ahead(read) if self.jitter else None,
             )
             looks[-1] = replace(looks[-1], fresh_level=asked if looks[-1].flagged else math.nan)
         return tuple(looks)
 
-    def _ahead(self, table: Effects, seen: Falls, known: Sizes) -> NDArray[np.float32]:
+    def _ahead(self, read: Reading) -> NDArray[np.float32]:
         """How far jitter alone puts each healthy run's best before its last, in errors of a fresh pair."""
-        error = math.sqrt(max(float(np.median(seen.sampling[seen.of.width == 1])), _EQUAL**2))
-        return ahead(table, seen.of, known.size, seed=self.seed, replicates=self.replicates) / np.float32(
-            error
-        )
-
-    def _learn(self, table: Effects) -> None:
-        """What the run says of its jitter before the last row: a fall must not excuse itself."""
-        before = len(self._kept) - 1
-        if not self.jitter:
-            self._sizes.append(NONE)
-            return
-        shares = table.shares[:before]
-        self._sizes.append(sizes(table.value[:before], shares) if table.units > 1 else PRIOR)
-
-    def _tops(self, z: FloatArray, of: Family) -> list[tuple[int, Sizes]]:
-        """The largest contrast of each width, with what was known of the jitter before its window."""
-        found = []
-        for w in sorted(set(of.width.tolist())):
-            rows = np.flatnonzero(of.width == w)
-            found.append((int(rows[np.argmax(z[rows])]), self._sizes[-w]))
-        return found
+        of, sampling = read.seen.of, read.seen.sampling
+        error = math.sqrt(max(float(np.median(sampling[of.width == 1])), EQUAL**2))
+        lead = ahead(read.table, of, read.known.size, seed=self.seed, replicates=self.replicates)
+        return lead / np.float32(error)
 
     def _named(self, first: int, width: int) -> tuple[int, ...]:
-        return tuple(self._kept[first : first + width])
+        return tuple(self._readings.kept[first : first + width])
 
-    def _visible(self, bar: Bar, seen: Falls, usable: NDArray[np.bool_], known: Sizes, level: float) -> float:
+    def _visible(self, bar: Bar, read: Reading, level: float) -> float:
         """At the bar of the last planned look, so that the number does not wait for the budget."""
+        seen, known = read.seen, read.known
         last = (self.horizon or 20) - 1
         share = 2.0 / (last + 1) * (level if self.horizon else level / 2) if last > 0 else level
         critical = bar.critical(known.weight, share)
         lasting = []
-        for w in set(seen.of.width[usable].tolist()):
-            rows = usable & (seen.of.width == w)
+        for w in set(seen.of.width[read.usable].tolist()):
+            rows = read.usable & (seen.of.width == w)
             error = float(np.median(seen.error[rows]))
             chance = math.sqrt(float(np.median(seen.sampling[rows])) + known.typical**2 * 2.0 / w)
             lasting.append(critical * error + float(ndtri(_POWER)) * chance)

@@ -24,11 +24,13 @@ from rm_monitor.stats.paired import Effects
 from rm_monitor.stats.windows import BLOCK, Family, differences, reduced
 from rm_monitor.types import FloatArray
 
-__all__ = ["ALLOWANCE", "Falls", "ahead", "falls", "largest"]
+__all__ = ["ALLOWANCE", "EQUAL", "Falls", "ahead", "falls", "largest"]
 
 ALLOWANCE = 0.03
+EQUAL = 1e-9  # a standard error below this is rounding: all prompts fell alike
 _NOISE = 1e-9  # differences of scores in [0, 1] below this are rounding
 _PAGE = 40  # rows of jitter drawn at a time; a multiple of a block
+_TOGETHER = 512  # replicates that are made at a time, so that what is worked on stays in the cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,27 +80,32 @@ def largest(
         replicates: How many healthy runs.
     """
     of, units = seen.of, table.units
-    recent, blocks = reduced(table.influence / max(table.n, 1), of)
     sign = signs(seed, table.influence.shape[1], replicates)
-    chance = differences(resampled(recent, sign), resampled(blocks, sign), of)
-    if not usable.all():
-        chance = chance[usable]
-    sampling, spread = seen.sampling[usable, None], of.spread[usable, None]
-    # each replicate by its own sampling error: signs keep the sum of squares, so only the mean moves it
-    own = sampling - (chance**2 / np.float32(units - 1.0)).astype(np.float32)
-    scale = (1.0 / np.sqrt(np.maximum(own, 0.0) + ALLOWANCE**2 * spread)).astype(np.float32)
-    chance *= scale
+    recent, blocks = (resampled(x, sign) for x in reduced(table.influence / max(table.n, 1), of))
+    wobble = _wobble(of, seed, replicates) if (sizes > 0).any() else None
+    rows = slice(None) if usable.all() else np.flatnonzero(usable)
+    sampling, spread = (x[rows, None].astype(np.float32) for x in (seen.sampling, ALLOWANCE**2 * of.spread))
     found = np.empty((len(sizes), replicates), dtype=np.float32)
-    jitters = bool((sizes > 0).any())
-    wobble = differences(*_jitter(of, seed, replicates), of)[usable] * scale if jitters else chance
-    room = np.empty_like(chance)
-    for i, size in enumerate(sizes):
-        if size > 0:
-            np.multiply(wobble, np.float32(size), out=room)
-            room += chance
-            room.max(axis=0, out=found[i])
-        else:
-            chance.max(axis=0, out=found[i])
+    for first in range(0, replicates, _TOGETHER):
+        part = slice(first, first + _TOGETHER)
+        chance = differences(recent[:, part], blocks[:, part], of)[rows]
+        # each replicate by its own sampling error: signs keep the sum of squares, so only the mean moves it
+        scale = np.square(chance)
+        scale /= np.float32(1.0 - units)
+        scale += sampling
+        np.maximum(scale, 0.0, out=scale)
+        scale += spread
+        np.sqrt(scale, out=scale)
+        chance /= scale
+        room = np.empty_like(chance)
+        here = None if wobble is None else np.divide(wobble[rows, part], scale, out=scale)
+        for i, size in enumerate(sizes):
+            if size > 0 and here is not None:
+                np.multiply(here, np.float32(size), out=room)
+                room += chance
+                room.max(axis=0, out=found[i, part])
+            else:
+                chance.max(axis=0, out=found[i, part])
     return found
 
 
@@ -126,6 +133,14 @@ def _jitter(of: Family, seed: int, replicates: int) -> tuple[NDArray[np.float32]
         return recent, recent[:0]
     pages = -(-of.start // _PAGE)
     return recent, np.concatenate([_blocks(seed, replicates, p) for p in range(pages)])[: of.blocks]
+
+
+@lru_cache(maxsize=2)
+def _wobble(of: Family, seed: int, replicates: int) -> NDArray[np.float32]:
+    """``(k, replicates)`` what jitter alone adds to each fall."""
+    found: NDArray[np.float32] = differences(*_jitter(of, seed, replicates), of)
+    found.setflags(write=False)
+    return found
 
 
 @lru_cache(maxsize=8)

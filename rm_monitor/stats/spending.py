@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,10 +75,9 @@ class Budget:
             rooms[i] = max(room / replicates, _LEAST)
             now = int(room + 1e-9)
             if now > 0:
-                over = alive & (values > top[-now])
-                equal = np.flatnonzero(alive & (values == top[-now]))
-                alive &= ~over
-                alive[equal[: now - int(over.sum())]] = False
+                at_least = np.flatnonzero(alive & (values >= top[-now]))
+                order = np.argsort(-values[at_least], kind="stable")  # of equal ones the first go first
+                alive[at_least[order[:now]]] = False
         return Bar(tops, rooms, replicates, self._alpha)
 
 
@@ -98,7 +98,8 @@ class Bar:
         self._tops = tops
         self._replicates = replicates
         self._alpha = alpha
-        self._tails = [_tail(top) for top in tops]
+        tails = np.array([_tail(top) for top in tops])
+        self._last, self._scale, self._few = tails.T
 
     def chance(self, seen: float | FloatArray) -> FloatArray:
         """``(sizes, ...)`` share of replicates that show as large a contrast.
@@ -109,15 +110,32 @@ class Bar:
         """
         at = np.asarray(seen, dtype=np.float64)
         found = np.empty((len(self._tops), *at.shape))
-        for i, (top, (last, scale)) in enumerate(zip(self._tops, self._tails, strict=True)):
-            beyond = np.maximum(at - last, 0.0) / scale if scale > 0 else np.where(at > last, np.inf, 0.0)
-            fitted = min(_LAST, top.size) * np.exp(-beyond)
-            found[i] = np.where(at > last, fitted, top.size - np.searchsorted(top, at, side="left"))
+        # searched as single precision, rounded up: what is looked through would be copied otherwise
+        near = at.astype(np.float32)
+        near = np.where(near < at, np.nextafter(near, np.float32(np.inf)), near)
+        for i, top in enumerate(self._tops):
+            found[i] = top.size - np.searchsorted(top, near, side="left")
+        beyond = at > self._last.reshape(-1, *(1 for _ in at.shape))
+        if beyond.any():
+            for i in range(len(self._tops)):
+                far = beyond[i]
+                if far.any():
+                    past = (at[far] - self._last[i]) / self._scale[i] if self._scale[i] > 0 else np.inf
+                    found[i, far] = self._few[i] * np.exp(-past)
         return found / self._replicates
 
-    def p(self, seen: float, weight: FloatArray) -> float:
-        """Smallest ``alpha`` at which this look would alarm, averaged over the sizes of jitter."""
-        return min(1.0, self._alpha * float(weight @ self.chance(seen)) / float(weight @ self.rooms))
+    def p(self, seen: FloatArray, weights: Sequence[FloatArray]) -> list[float]:
+        """Smallest ``alpha`` at which this look would alarm by each of some falls.
+
+        Args:
+            seen: ``(k,)`` studentised falls.
+            weights: ``(k, sizes)`` over which the chance of each is averaged.
+        """
+        chance = self.chance(seen)
+        return [
+            min(1.0, self._alpha * float(w @ c) / float(w @ self.rooms))
+            for w, c in zip(weights, chance.T, strict=True)
+        ]
 
     def critical(self, weight: FloatArray, share: float | None = None) -> float:
         """The contrast at which ``p`` is ``alpha``; with ``share``, that so many healthy runs exceed now."""
@@ -131,9 +149,10 @@ class Bar:
         return high
 
 
-def _tail(top: NDArray[np.float32]) -> tuple[float, float]:
-    """Where the fitted tail begins, and its scale: the mean excess beyond."""
+def _tail(top: NDArray[np.float32]) -> tuple[float, float, int]:
+    """Where the fitted tail begins, its scale (the mean excess beyond), and of how many it is."""
     if top.size == 0:
-        return math.inf, 0.0
+        return math.inf, 0.0, 0
     few = top[-_LAST:]
-    return float(few[0]), float(few.mean()) - float(few[0])
+    first = float(few[0])
+    return first, float(np.add.reduce(few, dtype=np.float64)) / few.size - first, few.size

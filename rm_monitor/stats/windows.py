@@ -24,9 +24,11 @@ BLOCK = 5
 RECENT = 40  # evaluations that are compared window by window
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Family:
     """Earlier windows against the current one of the same width: recent ones first, then blocks.
+
+    One object a number of rows and widths (`family`).
 
     Attributes:
         first: ``(k,)`` first row of the earlier window.
@@ -34,6 +36,7 @@ class Family:
         t: Rows; the current windows end at the last.
         start: First row that is compared row by row.
         blocks: How many of the ``k`` are blocks of rows before ``start``.
+        parts: Width and number of the recent ones, in their order.
     """
 
     first: NDArray[np.int64]
@@ -41,6 +44,7 @@ class Family:
     t: int
     start: int
     blocks: int
+    parts: tuple[tuple[int, int], ...]
 
     @property
     def spread(self) -> FloatArray:
@@ -58,15 +62,16 @@ def family(t: int, widths: tuple[int, ...] = WIDTHS) -> Family:
         ([0, 1, 2, 0], [1, 1, 1, 2])
     """
     start = 0 if t <= RECENT else -(-(t - RECENT) // BLOCK) * BLOCK
-    first, width = [], []
+    first, width, parts = [], [], []
     for w in widths:
         ends = range(start, t - 2 * w + 1)
         first += list(ends)
         width += [w] * len(ends)
+        parts.append((w, len(ends)))
     blocks = list(range(0, start, BLOCK))
     first += blocks
     width += [BLOCK] * len(blocks)
-    return Family(_frozen(first), _frozen(width), t, start, len(blocks))
+    return Family(_frozen(first), _frozen(width), t, start, len(blocks), tuple(parts))
 
 
 def _frozen(x: list[int]) -> NDArray[np.int64]:
@@ -94,16 +99,18 @@ def differences(recent: Rows, blocks: Rows, of: Family) -> Rows:
         of: The comparisons.
     """
     total = np.zeros((len(recent) + 1, *recent.shape[1:]), dtype=recent.dtype)
-    np.cumsum(recent, axis=0, out=total[1:])
-    near = len(of.width) - of.blocks
-    shape = (-1, *(1 for _ in recent.shape[1:]))
-    per = of.width[:near].astype(recent.dtype).reshape(shape)
-    at = of.first[:near] - of.start
+    for i, row in enumerate(recent):
+        np.add(total[i], row, out=total[i + 1, ...])
     found = np.empty((len(of.width), *recent.shape[1:]), dtype=recent.dtype)
-    found[:near] = total[at + of.width[:near]]
-    found[:near] -= total[at]
-    found[:near] -= total[-1] - total[len(recent) - of.width[:near]]
-    found[:near] /= per
+    at = 0
+    for w, count in of.parts:
+        if count == 0:
+            continue
+        here = found[at : at + count]
+        np.subtract(total[w : w + count], total[:count], out=here)
+        here -= total[-1] - total[-1 - w]
+        here /= w
+        at += count
     if of.blocks:
-        found[near:] = blocks - recent[-BLOCK:].mean(axis=0)
+        found[at:] = blocks - recent[-BLOCK:].mean(axis=0)
     return found

@@ -297,7 +297,7 @@ def test_the_budget_lets_exactly_the_spent_share_of_healthy_runs_alarm():
         bar = budget.bar(largest[None], 0.01 * t)
         alarmed |= largest >= bar.critical(one)
         assert abs(alarmed.sum() - 10 * t) <= 10  # the tail is fitted, and so smoother than the replicates
-        assert (bar.p(2.0, one) <= 0.1) == (bar.critical(one) < 2.0)
+        assert (bar.p(np.array([2.0]), [one])[0] <= 0.1) == (bar.critical(one) < 2.0)
 
 
 @pytest.mark.parametrize("ties", [False, True])
