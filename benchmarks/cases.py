@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from zlib import crc32
 
 import numpy as np
@@ -45,6 +45,18 @@ class Case:
     def evaluations(self) -> int | None:
         """What the detector is told."""
         return len(self.rates) if self.horizon else None
+
+    @property
+    def key(self) -> str:
+        """Tells it from every other case, in words."""
+        told = (f for f in fields(self) if f.name not in ("rates", "horizon"))
+        given = [f"{f.name} {getattr(self, f.name)}" for f in told if getattr(self, f.name) != f.default]
+        return ", ".join([f"truth {crc32(self.rates.tobytes()):08x}", f"t {len(self.rates)}", *given])
+
+    def run(self, run: int) -> Array:
+        """``(t, n)`` scores of one run, its truth drawn too."""
+        rng = self.rng(run)
+        return self.scores(self.truth(rng), rng)
 
     def rng(self, run: int) -> np.random.Generator:
         """The same for the same run of the same case."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from functools import lru_cache
 
 import numpy as np
 from scipy.special import expit
@@ -12,10 +12,10 @@ from scipy.special import expit
 from benchmarks import simulation
 from benchmarks.cases import Case
 from benchmarks.simulation import Array
+from benchmarks.watching import ALPHA, FEWER
 from rm_monitor import stats
 
-ALPHA, WARN = 0.05, 0.20
-REPLICATES = 4000  # 10,000 as shipped; fewer make a critical value noisier, and a run of the tables cheaper
+WARN = 0.20
 
 
 @dataclass(kw_only=True)
@@ -35,10 +35,8 @@ class Watched:
     asked: list[int] = field(default_factory=list)
 
 
-def watch(
-    case: Case, run: int, *, confirm: bool = False, tolerance: float | Literal["jitter"] = 0.0
-) -> Watched:
-    """The alarm, and with ``confirm`` its warnings settled on as many fresh prompts."""
+def watch(case: Case, run: int, *, confirm: bool = False) -> Watched:
+    """The whole alarm of the defaults, and with ``confirm`` its warnings settled on as many fresh prompts."""
     rng = case.rng(run)
     rates = case.truth(rng)
     scores = case.scores(rates, rng)
@@ -46,10 +44,9 @@ def watch(
     detector = stats.Detector(
         levels=(ALPHA, WARN),
         pool=not case.outcomes,
-        horizon=case.evaluations,
-        tolerance=tolerance,
+        horizon=len(case.rates),
         confirm_on_warn=confirm,
-        replicates=REPLICATES,
+        replicates=FEWER,
     )
     seen = Watched()
     for t, row in enumerate(scores):
@@ -101,6 +98,11 @@ class Confirmed:
     covered: bool
     bias: float
 
+    @property
+    def row(self) -> list[float]:
+        """All three."""
+        return [self.regret, float(self.covered), self.bias]
+
 
 def confirmed_regret(case: Case, run: int, *, live: float = 0.75, keep: Sequence[int] = (5, 3)) -> Confirmed:
     """The same after confirmation, with as many answers in all: fewer live, the rest for the finalists."""
@@ -142,7 +144,7 @@ def true_falls(looks: Iterable[stats.Look], wins: Array) -> list[float]:
     return falls
 
 
-_DRAWS = 200_000
+_DRAWS, _APART = 100_000, np.linspace(-6.0, 6.0, 49)
 
 
 def points_for(fall: float, high: float = 0.60) -> float:
@@ -154,11 +156,30 @@ def points_for(fall: float, high: float = 0.60) -> float:
 
 def pairwise_wins(rates: Array) -> Array:
     """``(t, t)`` true mean probability that a checkpoint's answer beats another's."""
-    rewards = simulation.rewards(rates, _DRAWS, np.random.default_rng(1))
-    t = len(rates)
+    level = simulation.levels(rates)
+    t = len(level)
     wins = np.full((t, t), 0.5)
     for a in range(t):
         for b in range(a):
-            wins[a, b] = expit(rewards[a] - rewards[b]).mean()
+            wins[a, b] = float(np.interp(level[a] - level[b], _APART, _wins_apart(a - b)))
             wins[b, a] = 1.0 - wins[a, b]
     return wins
+
+
+def pool_of(rates: Array) -> Array:
+    """``(t,)`` true pool score of each checkpoint of a run."""
+    found: Array = pairwise_wins(rates).mean(axis=1)
+    return found
+
+
+@lru_cache(maxsize=256)
+def _wins_apart(evaluations: int) -> Array:
+    """Mean probability of winning over the levels of `_APART`, so many evaluations apart."""
+    rng = np.random.default_rng(1)
+    scale = np.exp(simulation.SCALE * rng.normal(size=_DRAWS))
+    moved = simulation.DRIFT * np.sqrt(2.0 * (1.0 - simulation.STAYS**evaluations)) * rng.normal(size=_DRAWS)
+    drawn = simulation.NOISE / np.sqrt(5 / 3) * rng.standard_t(5, size=(2, _DRAWS))
+    between = moved + drawn[0] - drawn[1]
+    apart = np.array([expit(scale * (x + between)).mean() for x in _APART])
+    found: Array = (apart + 1.0 - apart[::-1]) / 2.0
+    return found

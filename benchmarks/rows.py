@@ -65,3 +65,18 @@ def average(what: str, values: Sequence[float] | Array, *, most: float = np.inf)
         reach=f"at most {most:g}" if limit else "",
         met=bool(x.mean() <= most) if limit else None,
     )
+
+
+def mean_of(what: str, rows: Sequence[Row], *, most: float = np.inf) -> Row:
+    """A row for the mean of rows that are independent of each other."""
+    mean = float(np.mean([row.value for row in rows]))
+    error = float(np.sqrt(np.sum([row.error**2 for row in rows])) / len(rows))
+    limit = np.isfinite(most)
+    return Row(
+        what=what,
+        value=mean,
+        error=error,
+        runs=sum(row.runs for row in rows),
+        reach=f"at most {most:g}" if limit else "",
+        met=bool(mean <= most) if limit else None,
+    )

@@ -17,7 +17,7 @@ from scipy.special import expit
 
 Array = NDArray[np.float64]
 
-PROMPT, DRIFT, NOISE, SCALE = 1.6, 0.9, 1.2, 0.4
+PROMPT, DRIFT, NOISE, SCALE, STAYS = 1.6, 0.9, 1.2, 0.4, 0.85
 EVALUATIONS = 20
 PEAK = 8
 
@@ -28,7 +28,7 @@ def rewards(
     rng: np.random.Generator,
     *,
     samples: int = 1,
-    phi: float = 0.85,
+    phi: float = STAYS,
     outliers: float = 0.0,
 ) -> Array:
     """``(t, n)`` rewards minus the reference's of a run with these true win rates.

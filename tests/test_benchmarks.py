@@ -9,9 +9,12 @@ from scipy.special import expit
 
 from benchmarks import simulation
 from benchmarks.cases import Case
+from benchmarks.kept import Kept
 from benchmarks.shared_noise import Noises, compared
 from benchmarks.shared_noise import main as shared_noise
 from benchmarks.statistics import main
+from benchmarks.watching import Growing
+from rm_monitor.stats.readings import Readings
 
 
 @pytest.mark.parametrize("rate", [0.05, 0.60, 0.90])
@@ -31,16 +34,15 @@ def test_a_run_of_a_case_is_the_same_every_time_and_unlike_the_next():
 
 def test_the_command_prints_tables_and_does_not_measure_twice(tmp_path, capsys):
     kept = tmp_path / "results.json"
-    command = ["--runs", "2", "--tables", "rules_of_thumb", "falls", "--results", str(kept)]
+    command = ["--runs", "2", "--tables", "rules_of_thumb", "short", "clusters", "--results", str(kept)]
     main(command)
     first = capsys.readouterr().out
-    assert "| fall of 10, n = 128 |" in first
-    assert "at least 0.85" in first
-    assert set(json.loads(kept.read_text())) == {"rules_of_thumb", "falls"}
+    assert "| 3 evaluations, known, n = 64, jitter 0 |" in first
+    assert "at most 0.08" in first
+    cells = json.loads(kept.read_text())
+    assert len([name for name in cells if name.startswith("alarms: ")]) == 16
     main(command)
     again = capsys.readouterr().out
-    assert "CPU-seconds" in first
-    assert "CPU-seconds" not in again
     assert [x for x in again.splitlines() if x.startswith("|")] == [
         x for x in first.splitlines() if x.startswith("|")
     ]
@@ -81,3 +83,26 @@ def test_with_one_noise_answers_stay_and_neighbours_compare_more_exactly(capsys)
     assert rows[0].same_one > rows[0].same_own
     assert rows[0].one < rows[0].own
     assert "2 steps apart" in capsys.readouterr().out
+
+
+def test_a_cell_is_measured_once_and_what_was_broken_off_goes_on(tmp_path):
+    path = tmp_path / "cells.json"
+    assert Kept(path)("a", lambda: [1, True]) == [1, True]
+    assert Kept(path)("a", lambda: pytest.fail("measured twice")) == [1, True]
+
+
+@pytest.mark.parametrize(("t", "pool"), [(12, True), (46, True), (12, False)])
+def test_runs_side_by_side_are_read_as_the_detector_reads_each(t, pool):
+    case = Case(name="side by side", rates=simulation.fall(0.1, t=t), n=24, jitter=0.02, outcomes=not pool)
+    scores = np.array([case.run(r) for r in range(2)])
+    together, alone = Growing(scores, pool=pool), [Readings(pool=pool, replicates=50) for _ in scores]
+    for s in range(t):
+        seen = together.add()
+        for i, readings in enumerate(alone):
+            read = readings.add(scores[i, s])
+            if read is None or not read.seen.usable.all():
+                continue
+            np.testing.assert_allclose(seen.drop[i], read.seen.drop, atol=1e-5)
+            np.testing.assert_allclose(seen.z[i], read.z, atol=1e-3)
+            for width, (_, known) in zip((1, 2, 3, 5), read.tops):
+                np.testing.assert_allclose(together.known(i, width).weight, known.weight, atol=2e-3)

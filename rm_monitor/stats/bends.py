@@ -7,8 +7,11 @@ little of a smooth trend.
 
 The prior says: in seven runs of ten neighbours hardly differ; else by about 1.2 points of pool score (1.5 of
 win rate), within a factor of 1.4; now and then by twice that. Published evaluations of 32 pretraining curves
-lie between 0 and 1.3 points, three real fine-tuning runs had 0, 0.9 and 1.3. Among the priors that keep the
-rate of false alarms up to there, this one costs the fewest falls (``docs/design/alarm.md``).
+lie between 0 and 1.3 points, three real fine-tuning runs had 0, 0.9 and 1.3. It depends on the error that the
+run's prompts leave between neighbours (`expected`): where that is large, a fall must be larger than any
+jitter anyway, and expecting jitter costs falls and spares hardly an alarm; where it is small, large jitter is
+what false alarms come from. Among the priors that keep their rate up to there, this one costs the fewest
+falls (``docs/design/alarm.md``).
 """
 
 from __future__ import annotations
@@ -24,14 +27,26 @@ from rm_monitor.stats.paired import Effects, effects, groups
 from rm_monitor.stats.pool import pool_scores
 from rm_monitor.types import FloatArray
 
-__all__ = ["NONE", "PRIOR", "Sizes", "jitter", "sizes", "ups_and_downs"]
+__all__ = [
+    "LONGEST",
+    "NONE",
+    "PRIOR",
+    "Sizes",
+    "between",
+    "expected",
+    "jitter",
+    "sizes",
+    "taken_for_normal",
+    "ups_and_downs",
+]
 
-_AT_NONE = 0.70
-_ORDINARY, _LARGE = (0.95, 0.012, 1.4), (0.05, 0.022, 1.5)  # weight, median, factor of what is left
+_SOME, _USUAL_ERROR, _FADING = 0.28, 0.026, 2.2  # probability of jitter, up to this error of a difference
+_ORDINARY, _LARGE = (0.012, 1.4), (0.022, 1.5)  # median, factor
+_LARGE_SHARE, _MOST_LARGE = 0.05, 0.25  # of what jitters: at the usual error, and where it is far smaller
 _GRID = (0.0, 0.002, 0.004, 0.006, 0.009, 0.0125, 0.017, 0.024, 0.035)
 _CURVATURE = np.array([0.0, 0.006, 0.02])  # sd of the first bend that is the trend's own; it dies away
 _SMOOTH, _FADES = 0.002, 3.0  # sd of a bend of the trend later on; evaluations in which curvature fades
-_LONGEST = 48  # evaluations that are read: jitter follows learning rate and spacing, which may change
+LONGEST = 48  # evaluations that are read: jitter follows learning rate and spacing, which may change
 _FEWEST = 3  # bends, of five rows
 _FAR = 2.0 / _SMOOTH**2  # more than a unit of bends can weigh
 
@@ -58,18 +73,46 @@ class Sizes:
         return float(np.interp(p, np.cumsum(self.weight) - self.weight / 2.0, self.size))
 
 
-def _prior() -> Sizes:
-    size = np.array(_GRID)
-    x = np.log(size[1:])
-    found = np.zeros(len(x))
-    for part, median, factor in (_ORDINARY, _LARGE):
-        density = np.exp(-0.5 * ((x - math.log(median)) / math.log(factor)) ** 2) * np.gradient(x)
-        found += part * density / density.sum()
-    return Sizes(size, np.concatenate([[_AT_NONE], (1.0 - _AT_NONE) * found]))
+def _log_normal(median: float, factor: float) -> FloatArray:
+    x = np.log(np.array(_GRID[1:]))
+    density = np.exp(-0.5 * ((x - math.log(median)) / math.log(factor)) ** 2) * np.gradient(x)
+    found: FloatArray = density / density.sum()
+    return found
 
 
-PRIOR = _prior()
 NONE = Sizes(np.zeros(1), np.ones(1))  # every true fall counts
+_ORDINARILY, _NOW_AND_THEN = _log_normal(*_ORDINARY), _log_normal(*_LARGE)
+
+
+def expected(error: float) -> Sizes:
+    """What is taken of the jitter before a run says anything.
+
+    Args:
+        error: Standard error of the difference of neighbours, by the sampling of prompts, as a share.
+
+    Example:
+        >>> few, many = expected(0.034), expected(0.012)  # about 64 and 512 prompts
+        >>> bool(few.weight[0] > many.weight[0]), few.typical < many.typical
+        (True, True)
+    """
+    finer = _USUAL_ERROR / max(error, 1e-9)
+    some = _SOME * min(1.0, finer**_FADING)
+    large = min(_MOST_LARGE, _LARGE_SHARE * finer**2)
+    found = (1.0 - large) * _ORDINARILY + large * _NOW_AND_THEN
+    return Sizes(np.array(_GRID), np.concatenate([[1.0 - some], some * found]))
+
+
+PRIOR = expected(_USUAL_ERROR)
+
+
+def between(shares: FloatArray) -> float:
+    """Standard error of the difference of neighbours, on the average over the last rows.
+
+    Args:
+        shares: ``(t, g)`` of at least two rows (`Effects.shares`).
+    """
+    moved = np.diff(shares[-LONGEST:], axis=0)
+    return math.sqrt(float(np.einsum("tg,tg->", moved, moved)) / len(moved))
 
 
 def sizes(value: FloatArray, shares: FloatArray, prior: Sizes = PRIOR) -> Sizes:
@@ -86,7 +129,7 @@ def sizes(value: FloatArray, shares: FloatArray, prior: Sizes = PRIOR) -> Sizes:
     t = len(value)
     if t < 3 or len(prior.size) == 1:
         return prior
-    value, shares = value[-_LONGEST:], shares[-_LONGEST:]
+    value, shares = value[-LONGEST:], shares[-LONGEST:]
     fading = np.exp(-2.0 * np.arange(t - len(value), t - 2) / _FADES)  # learning curves bend at the start
     bend, moved = np.diff(value, 2), np.diff(shares, 2, axis=0)
     m = len(bend)
@@ -108,6 +151,23 @@ def sizes(value: FloatArray, shares: FloatArray, prior: Sizes = PRIOR) -> Sizes:
     log = np.logaddexp.reduce(log, axis=1) + np.log(prior.weight)
     weight = np.exp(log - log.max())
     return Sizes(prior.size, weight / weight.sum())
+
+
+def taken_for_normal(rows: FloatArray, *, clusters: NDArray[Any] | None = None) -> float:
+    """By how much checkpoints are taken to differ from each other anyway, as known before the last of them.
+
+    Args:
+        rows: ``(t, n)`` shares of the last evaluations, nan where unknown, t at least 2.
+        clusters: ``(n,)`` labels of prompts that belong together.
+
+    Returns:
+        A standard deviation, as a share.
+    """
+    table = effects(rows, groups(clusters, rows.shape[1]))
+    if table.units < 2 or not np.isfinite(table.value).all():
+        return PRIOR.typical
+    shares = table.shares
+    return sizes(table.value[:-1], shares[:-1], expected(between(shares))).typical
 
 
 def jitter(

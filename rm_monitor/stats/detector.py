@@ -24,7 +24,7 @@ from rm_monitor.stats.look import MIN_UNITS, Look
 from rm_monitor.stats.multiplier import REPLICATES
 from rm_monitor.stats.paired import Effects
 from rm_monitor.stats.readings import Reading, Readings
-from rm_monitor.stats.spending import Bar, Budget, spent_by
+from rm_monitor.stats.spending import FIRST_EPOCH, Bar, Budget, spent_by
 from rm_monitor.stats.windows import WIDTHS
 from rm_monitor.types import FloatArray, Tolerance
 
@@ -211,12 +211,13 @@ class Detector:
     def _visible(self, bar: Bar, read: Reading, level: float) -> float:
         """At the bar of the last planned look, so that the number does not wait for the budget."""
         seen, known = read.seen, read.known
-        last = (self.horizon or 20) - 1
-        share = 2.0 / (last + 1) * (level if self.horizon else level / 2) if last > 0 else level
+        last = max((self.horizon or FIRST_EPOCH + 1) - 1, 1)
+        before, after = (spent_by(i, alpha=level, horizon=self.horizon) for i in (last - 1, last))
+        share = after - before
         critical = bar.critical(known.weight, share)
         lasting = []
-        for w in set(seen.of.width[read.usable].tolist()):
-            rows = read.usable & (seen.of.width == w)
+        for w in set(seen.of.width[seen.usable].tolist()):
+            rows = seen.usable & (seen.of.width == w)
             error = float(np.median(seen.error[rows]))
             chance = math.sqrt(float(np.median(seen.sampling[rows])) + known.typical**2 * 2.0 / w)
             lasting.append(critical * error + float(ndtri(_POWER)) * chance)

@@ -19,6 +19,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from rm_monitor.stats.look import MIN_UNITS
 from rm_monitor.stats.multiplier import resampled, signs
 from rm_monitor.stats.paired import Effects
 from rm_monitor.stats.windows import BLOCK, Family, differences, reduced
@@ -43,7 +44,7 @@ class Falls:
         last: ``(k,)`` how far the last evaluation alone lies below the earlier window.
         sampling: ``(k,)`` variance of its sampling of prompts.
         error: ``(k,)`` what it is divided by.
-        differing: ``(k,)`` independent units that differ between the two windows.
+        usable: ``(k,)`` whether enough independent units differ between the two windows to say anything.
     """
 
     of: Family
@@ -51,7 +52,7 @@ class Falls:
     last: FloatArray
     sampling: FloatArray
     error: FloatArray
-    differing: NDArray[np.int64]
+    usable: NDArray[np.bool_]
 
 
 def falls(table: Effects, of: Family) -> Falls:
@@ -59,22 +60,34 @@ def falls(table: Effects, of: Family) -> Falls:
     drop = differences(*reduced(table.value, of), of)
     influence = differences(*reduced(table.influence, of), of)
     units = max(table.units, 2)
-    sampling = (influence**2).sum(axis=1) * (units / (units - 1.0)) / max(table.n, 1) ** 2
-    differing = (np.abs(influence + drop[:, None] * table.sizes) > _NOISE).sum(axis=1)
+    squares = np.einsum("ku,ku->k", influence, influence)
+    sampling = squares * (units / (units - 1.0)) / max(table.n, 1) ** 2
     error = np.sqrt(sampling + ALLOWANCE**2 * of.spread)
     present = np.array([table.value[-w:].mean() for w in range(1, int(of.width.max()) + 1)])[of.width - 1]
-    return Falls(of, drop, drop + present - table.value[-1], sampling, error, differing)
+    usable = _differ(influence, drop, table.sizes) & (table.units >= MIN_UNITS)
+    return Falls(of, drop, drop + present - table.value[-1], sampling, error, usable)
+
+
+def _differ(influence: FloatArray, drop: FloatArray, sizes: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether at least ten units differ; mostly the first few dozen tell."""
+    found = np.zeros(len(drop), dtype=np.bool_)
+    for some in (slice(0, 8 * MIN_UNITS), slice(None)):
+        left = np.flatnonzero(~found)
+        apart = np.abs(influence[left, some] + drop[left, None] * sizes[some]) > _NOISE
+        found[left] = apart.sum(axis=1) >= MIN_UNITS
+        if found.all():
+            break
+    return found
 
 
 def largest(
-    table: Effects, seen: Falls, usable: NDArray[np.bool_], sizes: FloatArray, *, seed: int, replicates: int
+    table: Effects, seen: Falls, sizes: FloatArray, *, seed: int, replicates: int
 ) -> NDArray[np.float32]:
     """``(sizes, replicates)`` largest studentised fall of healthy runs with jitter of each size.
 
     Args:
         table: The run.
         seen: Its falls.
-        usable: ``(k,)`` which of them say anything.
         sizes: Standard deviations of the jitter.
         seed: Of signs and jitter.
         replicates: How many healthy runs.
@@ -83,7 +96,7 @@ def largest(
     sign = signs(seed, table.influence.shape[1], replicates)
     recent, blocks = (resampled(x, sign) for x in reduced(table.influence / max(table.n, 1), of))
     wobble = _wobble(of, seed, replicates) if (sizes > 0).any() else None
-    rows = slice(None) if usable.all() else np.flatnonzero(usable)
+    rows = slice(None) if seen.usable.all() else np.flatnonzero(seen.usable)
     sampling, spread = (x[rows, None].astype(np.float32) for x in (seen.sampling, ALLOWANCE**2 * of.spread))
     found = np.empty((len(sizes), replicates), dtype=np.float32)
     for first in range(0, replicates, _TOGETHER):

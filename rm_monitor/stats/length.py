@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from rm_monitor.stats.intervals import share_with_error, standard_error
+from rm_monitor.stats.intervals import independent, share_with_error, standard_error
 from rm_monitor.stats.outcomes import check_temperature
 from rm_monitor.stats.paired import groups
 from rm_monitor.types import BoolArray, Estimate, FloatArray
@@ -129,8 +129,9 @@ def _point(p: FloatArray, x: FloatArray, pull: FloatArray, group: NDArray[np.int
     value = float(p[known].mean())
     through = -float((p * (1.0 - p) * x)[known].mean())
     moves = p[known] - value + n * through * pull[known]
-    se, units = standard_error(moves, None if group is None else group[known])
-    return share_with_error(value, se, units=units, n=n)
+    labels = None if group is None else group[known]
+    se, units = standard_error(moves, labels)
+    return share_with_error(value, se, units=units, size=independent(moves, labels), n=n)
 
 
 def _resampled(n: int, group: NDArray[np.int64] | None, resamples: int, seed: int) -> NDArray[np.int64]:

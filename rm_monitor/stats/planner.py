@@ -19,7 +19,7 @@ from scipy.special import ndtri
 from rm_monitor.stats.bends import PRIOR
 from rm_monitor.stats.healthy import falls, largest
 from rm_monitor.stats.paired import effects
-from rm_monitor.stats.spending import Budget
+from rm_monitor.stats.spending import Budget, spent_by
 from rm_monitor.stats.windows import family
 from rm_monitor.types import FloatArray
 
@@ -104,9 +104,11 @@ def plan(
         raise ValueError(f"`power` is a share of falls in (0.5, 1), got {power}")
     table = effects(_residuals(evaluations, prompts, spread, near, seed))
     seen = falls(table, family(evaluations))
-    usable = np.ones(len(seen.drop), dtype=np.bool_)
-    healthy = largest(table, seen, usable, PRIOR.size, seed=seed, replicates=_REPLICATES)
-    share = 2.0 * false_alarms / evaluations  # what the last look may spend
+    healthy = largest(table, seen, PRIOR.size, seed=seed, replicates=_REPLICATES)
+    before, after = (
+        spent_by(i, alpha=false_alarms, horizon=evaluations) for i in (evaluations - 2, evaluations - 1)
+    )
+    share = after - before  # what the last look may spend
     bar = Budget(len(PRIOR.size), _REPLICATES, false_alarms).bar(healthy, share)
     told = np.exp(-0.5 * ((PRIOR.size - jitter) / max(0.25 * jitter, 0.003)) ** 2)  # as a run would know it
     critical = bar.critical(told / told.sum(), share)

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rm_monitor.stats.bends import NONE, PRIOR, Sizes, sizes
+from rm_monitor.stats.bends import NONE, PRIOR, Sizes, between, expected, sizes
 from rm_monitor.stats.healthy import EQUAL, Falls, falls, largest
-from rm_monitor.stats.look import MIN_COVERAGE, MIN_UNITS
+from rm_monitor.stats.look import MIN_COVERAGE
 from rm_monitor.stats.multiplier import REPLICATES
 from rm_monitor.stats.paired import Effects, effects, groups
 from rm_monitor.stats.pool import Pool
@@ -33,16 +33,15 @@ class Reading:
     Attributes:
         table: All rows that are compared, taken apart.
         seen: How far the present windows lie below the earlier ones.
-        usable: ``(k,)`` which of them say anything; none: nothing can be compared.
         z: ``(k,)`` studentised falls; minus infinity where there is none.
-        tops: Of each width the largest fall, with what was known of the jitter before its window.
+        tops: Of each width the largest fall, with what was known of the jitter before its window; empty:
+            nothing can be compared.
         healthy: ``(sizes, replicates)`` largest studentised fall of healthy runs, for each size of jitter.
         known: What the run says of its jitter now.
     """
 
     table: Effects
     seen: Falls
-    usable: NDArray[np.bool_]
     z: FloatArray
     tops: tuple[tuple[int, Sizes], ...]
     healthy: NDArray[np.float32]
@@ -152,25 +151,27 @@ class Readings:
         seen = falls(table, of)
         self._learn(table)
         known = self._sizes[-1]
-        usable = (seen.differing >= MIN_UNITS) & (table.units >= MIN_UNITS)
-        if not usable.any():
+        if not seen.usable.any():
             silent = np.full(len(seen.drop), -np.inf)
-            return Reading(table, seen, usable, silent, (), np.empty((0, 0), dtype=np.float32), known)
-        healthy = largest(table, seen, usable, self.prior.size, seed=self._seed, replicates=self._replicates)
+            return Reading(table, seen, silent, (), np.empty((0, 0), dtype=np.float32), known)
+        healthy = self._healthy(table, seen)
         if self.prior is NONE:  # nothing but prompts can err, and where all of them fell alike they do not
             equal = seen.sampling <= EQUAL**2
             seen = replace(seen, error=np.where(equal, EQUAL, seen.error))
         still = seen.last >= seen.drop / 2.0  # a window whose last evaluation is back is no fall any more
-        z = np.where(usable & still, (seen.drop - self._tolerance) / seen.error, -np.inf)
-        return Reading(table, seen, usable, z, tuple(self._tops(z, of)), healthy, known)
+        z = np.where(seen.usable & still, (seen.drop - self._tolerance) / seen.error, -np.inf)
+        return Reading(table, seen, z, tuple(self._tops(z, of)), healthy, known)
+
+    def _healthy(self, table: Effects, seen: Falls) -> NDArray[np.float32]:
+        return largest(table, seen, self.prior.size, seed=self._seed, replicates=self._replicates)
 
     def _learn(self, table: Effects) -> None:
         """What the run says of its jitter before the last row: a fall must not excuse itself."""
-        before = len(self.kept) - 1
-        if self.prior is NONE:
-            self._sizes.append(NONE)
+        before, shares = len(self.kept) - 1, table.shares
+        if self.prior is NONE or table.units < 2:
+            self._sizes.append(self.prior)
             return
-        self._sizes.append(sizes(table.value[:before], table.shares[:before]) if table.units > 1 else PRIOR)
+        self._sizes.append(sizes(table.value[:before], shares[:before], expected(between(shares))))
 
     def _tops(self, z: FloatArray, of: Family) -> list[tuple[int, Sizes]]:
         """The largest contrast of each width, with what was known of the jitter before its window."""

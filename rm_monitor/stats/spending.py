@@ -13,6 +13,7 @@ from rm_monitor.types import FloatArray
 __all__ = ["FIRST_EPOCH", "Bar", "Budget", "spent_by"]
 
 FIRST_EPOCH = 19  # looks
+_EVENLY = 0.1  # of the budget: a collapse at the first looks is called, too
 _LAST = 16  # replicates from which the tail is fitted
 _LEAST = 1e-6  # of the replicates may alarm at any look: a run is never deaf, however little budget is left
 _FAR, _ROUNDS, _POINTS = 64.0, 3, 51
@@ -21,8 +22,9 @@ _FAR, _ROUNDS, _POINTS = 64.0, 3, 51
 def spent_by(look: int, *, alpha: float, horizon: int | None) -> float:
     """Probability of a false alarm that looks 1 to ``look`` may have used up together.
 
-    With a known horizon each look's share grows linearly: a fall is worth more once there is a peak to
-    fall from. Without one, epochs of 19, 38, 76, ... looks share alpha/2, alpha/4, alpha/8, ... the same way.
+    With a known horizon a tenth is shared evenly, and the rest grows with the square of the look: later there
+    is a peak to fall from, and the run has said how much its checkpoints differ anyway. Without one, epochs
+    of 19, 38, 76, ... looks share alpha/2, alpha/4, alpha/8, ... the same way.
     A run that goes on past its horizon goes on in doubling epochs with alpha/2, alpha/4, ... more: it is not
     deaf, and the rate it states grows with it.
 
@@ -45,7 +47,8 @@ def spent_by(look: int, *, alpha: float, horizon: int | None) -> float:
         look -= length
         share /= 2.0
         length *= 2
-    return total + share * (look * (look + 1) / (length * (length + 1)))
+    squares = look * (look + 1) * (2 * look + 1) / (length * (length + 1) * (2 * length + 1))
+    return total + share * (_EVENLY * look / length + (1.0 - _EVENLY) * squares)
 
 
 class Budget:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
 from rm_monitor import stats
 from rm_monitor.curve.curve import Curve
 from rm_monitor.curve.metrics import WATCHED
+from rm_monitor.stats.bends import LONGEST, taken_for_normal
 from rm_monitor.stats.spending import spent_by
-from rm_monitor.types import EvalPoint, Signal
+from rm_monitor.types import Estimate, EvalPoint, Signal
 
 __all__ = ["drift"]
 
@@ -35,9 +39,10 @@ def drift(
 
     Each look at each metric gets its part of ``alpha`` (Bonferroni over metrics, the alarm's spending over
     looks), so that all intervals shown in a run hold together with probability ``1 - alpha``; and the change
-    must be large enough to matter. A policy that gives most prompts an answer that others get too is named at
-    once, whether or not it moved, unless such answers are usual here (yes or no); so is a limit that cuts off
-    many answers, which is the commonest of wrong settings.
+    must be large enough to matter. Checkpoints differ for no lasting reason in how they write, too: what the
+    metric's own curve says of that, as for the alarm, widens the interval. A policy that gives most prompts
+    an answer that others get too is named at once, whether or not it moved, unless such answers are usual
+    here (yes or no); so is a limit that cuts off many answers, which is the commonest of wrong settings.
 
     Args:
         curve: Points in order of step.
@@ -72,15 +77,19 @@ def _moved(
     first, last, look = points[0], points[-1], len(points) - 1
     if look == 0:
         return
-    spent = [spent_by(i, alpha=alpha / len(WATCHED), horizon=horizon) for i in (look - 1, look)]
+    before, now = (spent_by(i, alpha=alpha / len(WATCHED), horizon=horizon) for i in (look - 1, look))
+    level = 1.0 - (now - before)
     for metric in WATCHED:
         name = metric.name
         a, b = first.values.get(name), last.values.get(name)
         if a is None or b is None or a.shape != b.shape or metric.worth is None:
             continue
-        change = stats.paired_change(a, b, level=1.0 - (spent[1] - spent[0]), clusters=clusters)
-        least = metric.worth * (abs(first.metrics[name].value) if metric.relative else 1.0)
-        if abs(change.value) >= least and (change.low > 0 or change.high < 0):
+        change = stats.paired_change(a, b, level=level, clusters=clusters)
+        unit = abs(first.metrics[name].value) if metric.relative else 1.0
+        if not abs(change.value) >= metric.worth * unit or not (change.low > 0 or change.high < 0):
+            continue
+        change = _widened(change, level, points, name, unit, clusters)
+        if change.low > 0 or change.high < 0:
             yield Signal(
                 name=name,
                 about=name,
@@ -92,3 +101,20 @@ def _moved(
                 n=change.n,
                 false_alarms=alpha,
             )
+
+
+def _widened(
+    change: Estimate,
+    level: float,
+    points: Sequence[EvalPoint],
+    name: str,
+    unit: float,
+    clusters: NDArray[Any] | None,
+) -> Estimate:
+    """The interval of a change between two checkpoints that each have ups and downs of their own."""
+    rows = [p.values[name] for p in points[-LONGEST - 1 :] if name in p.values]
+    rows = [row for row in rows if row.shape == rows[-1].shape]
+    size = unit * taken_for_normal(np.array(rows) / unit, clusters=clusters)
+    half = (change.high - change.low) / 2.0
+    half = math.hypot(half, float(ndtri(1.0 - (1.0 - level) / 2.0)) * math.sqrt(2.0) * size)
+    return Estimate(change.value, change.value - half, change.value + half, change.n)

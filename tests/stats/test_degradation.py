@@ -258,7 +258,7 @@ def test_a_run_with_an_unknown_horizon_is_judged_too():
 
 def test_more_prompts_show_smaller_falls():
     small, large = (smallest_visible_drop(run([0] * 6, n=n), horizon=20) for n in (100, 400))
-    assert small == pytest.approx(2 * large, rel=0.25)
+    assert 1.3 * large < small < 2 * large  # not twice: the more prompts, the more of the rest is jitter
     assert np.isnan(smallest_visible_drop(run([0])))
 
 
