@@ -84,14 +84,14 @@ def text_drifts(runs: int, kept: Kept) -> Iterator[Row]:
     for n in (64, 256):
         for jitter in (0.0, 0.005, 0.01, 0.015, 0.03):
             name = f"drifts: n {n}, jitter {jitter}, {runs}"
-            seen = kept(name, lambda m=n, j=jitter: [sorted(_drifting(m, j, r)) for r in range(runs)])  # type: ignore[misc]
+            seen = kept(name, lambda m=n, j=jitter: [sorted(drifting(m, j, r)) for r in range(runs)])  # type: ignore[misc]
             yield share(f"n = {n}, jitter {100 * jitter:g}: any", [bool(s) for s in seen], most=0.07)
             told = sorted({x for s in seen for x in s})
             for metric in told:
                 yield share(f"n = {n}, jitter {100 * jitter:g}: {metric}", [metric in s for s in seen])
 
 
-def _drifting(n: int, jitter: float, run: int) -> set[str]:
+def drifting(n: int, jitter: float, run: int) -> set[str]:
     """Names of the text metrics that are said to have moved."""
     rng = np.random.default_rng([crc32(b"drifts"), n, run])
     t = simulation.EVALUATIONS

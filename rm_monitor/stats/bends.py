@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri
 
 from rm_monitor.stats.paired import Effects, effects, groups
 from rm_monitor.stats.pool import pool_scores
@@ -35,8 +36,9 @@ __all__ = [
     "between",
     "expected",
     "jitter",
+    "of_rows",
+    "reach",
     "sizes",
-    "taken_for_normal",
     "ups_and_downs",
 ]
 
@@ -48,6 +50,7 @@ _CURVATURE = np.array([0.0, 0.006, 0.02])  # sd of the first bend that is the tr
 _SMOOTH, _FADES = 0.002, 3.0  # sd of a bend of the trend later on; evaluations in which curvature fades
 LONGEST = 48  # evaluations that are read: jitter follows learning rate and spacing, which may change
 _FEWEST = 3  # bends, of five rows
+_HALVINGS = 40
 _FAR = 2.0 / _SMOOTH**2  # more than a unit of bends can weigh
 
 
@@ -153,21 +156,40 @@ def sizes(value: FloatArray, shares: FloatArray, prior: Sizes = PRIOR) -> Sizes:
     return Sizes(prior.size, weight / weight.sum())
 
 
-def taken_for_normal(rows: FloatArray, *, clusters: NDArray[Any] | None = None) -> float:
-    """By how much checkpoints are taken to differ from each other anyway, as known before the last of them.
+def of_rows(rows: FloatArray, *, clusters: NDArray[Any] | None = None) -> Sizes:
+    """What is known, before the last of some evaluations, of how much they differ from each other anyway.
 
     Args:
-        rows: ``(t, n)`` shares of the last evaluations, nan where unknown, t at least 2.
+        rows: ``(t, n)`` shares, nan where unknown, t at least 2.
         clusters: ``(n,)`` labels of prompts that belong together.
-
-    Returns:
-        A standard deviation, as a share.
     """
     table = effects(rows, groups(clusters, rows.shape[1]))
     if table.units < 2 or not np.isfinite(table.value).all():
-        return PRIOR.typical
+        return PRIOR
     shares = table.shares
-    return sizes(table.value[:-1], shares[:-1], expected(between(shares))).typical
+    return sizes(table.value[:-1], shares[:-1], expected(between(shares)))
+
+
+def reach(half: float, level: float, known: Sizes) -> float:
+    """Half the width of an interval of a change between two evaluations that both have jitter.
+
+    Args:
+        half: Half its width by the sampling of prompts alone.
+        level: Coverage, in (0, 1), on the average over what is known of the jitter.
+        known: Of its size.
+
+    Example:
+        >>> reach(0.02, 0.95, NONE), reach(0.02, 0.95, PRIOR) > 0.02
+        (0.02, True)
+    """
+    deviations = float(ndtri((1.0 + level) / 2.0))
+    spread = np.maximum(np.hypot(half / deviations, math.sqrt(2.0) * known.size), 1e-12)
+    low, high = half, max(half, deviations * float(spread.max()))
+    for _ in range(_HALVINGS if high > low else 0):
+        middle = (low + high) / 2.0
+        beyond = 2.0 * float(known.weight @ ndtr(-middle / spread))
+        low, high = (middle, high) if beyond > 1.0 - level else (low, middle)
+    return high
 
 
 def jitter(

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from rm_monitor import stats
 from rm_monitor.curve.curve import Curve
 from rm_monitor.curve.metrics import WATCHED
-from rm_monitor.stats.bends import LONGEST, taken_for_normal
+from rm_monitor.stats.bends import LONGEST, of_rows, reach
 from rm_monitor.stats.spending import spent_by
 from rm_monitor.types import Estimate, EvalPoint, Signal
 
@@ -114,7 +112,6 @@ def _widened(
     """The interval of a change between two checkpoints that each have ups and downs of their own."""
     rows = [p.values[name] for p in points[-LONGEST - 1 :] if name in p.values]
     rows = [row for row in rows if row.shape == rows[-1].shape]
-    size = unit * taken_for_normal(np.array(rows) / unit, clusters=clusters)
-    half = (change.high - change.low) / 2.0
-    half = math.hypot(half, float(ndtri(1.0 - (1.0 - level) / 2.0)) * math.sqrt(2.0) * size)
+    known = of_rows(np.array(rows) / unit, clusters=clusters)
+    half = unit * reach((change.high - change.low) / 2.0 / unit, level, known)
     return Estimate(change.value, change.value - half, change.value + half, change.n)

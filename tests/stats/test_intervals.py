@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats as oracle
+from scipy.special import expit
 
 from rm_monitor import stats
 
@@ -188,3 +189,12 @@ def test_prompts_in_other_numbers_are_refused():
         stats.mean(np.zeros(3), clusters=np.zeros(2))
     with pytest.raises(ValueError, match="one value a prompt"):
         stats.mean(np.zeros((3, 2)))
+
+
+@pytest.mark.parametrize("n", [16, 64])
+def test_a_band_near_one_holds_although_few_prompts_show_its_tail(n):
+    rng = np.random.default_rng(0)
+    truth = 1 - expit(-6 + 2 * rng.normal(size=1_000_000)).mean()
+    bands = [stats.share(1 - expit(-6 + 2 * rng.normal(size=n))) for _ in range(400)]
+    assert all(b.low <= b.value <= b.high for b in bands)
+    assert np.mean([b.low <= truth <= b.high for b in bands]) >= 0.93
