@@ -13,6 +13,7 @@ from rm_monitor.types import FloatArray
 __all__ = ["FIRST_EPOCH", "Bar", "Budget", "spent_by"]
 
 FIRST_EPOCH = 19  # looks
+_SHORTEST = 4  # looks; before, a run has shown nothing of its ups and downs
 _EVENLY = 0.1  # of the budget: a collapse at the first looks is called, too
 _LAST = 16  # replicates from which the tail is fitted
 _LEAST = 1e-6  # of the replicates may alarm at any look: a run is never deaf, however little budget is left
@@ -25,6 +26,7 @@ def spent_by(look: int, *, alpha: float, horizon: int | None) -> float:
     With a known horizon a tenth is shared evenly, and the rest grows with the square of the look: later there
     is a peak to fall from, and the run has said how much its checkpoints differ anyway. Without one, epochs
     of 19, 38, 76, ... looks share alpha/2, alpha/4, alpha/8, ... the same way.
+    A run of fewer than five evaluations cannot show its ups and downs and spends a part only: of three a fifth.
     A run that goes on past its horizon goes on in doubling epochs with alpha/2, alpha/4, ... more: it is not
     deaf, and the rate it states grows with it.
 
@@ -40,7 +42,7 @@ def spent_by(look: int, *, alpha: float, horizon: int | None) -> float:
     if horizon is None:
         length, share = FIRST_EPOCH, alpha / 2.0
     else:
-        length, share = max(horizon - 1, 1), alpha
+        length, share = max(horizon - 1, _SHORTEST), alpha
     total = 0.0
     while look > length:
         total += share

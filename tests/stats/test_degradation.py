@@ -270,7 +270,12 @@ def test_two_levels_are_what_two_detectors_say():
     np.testing.assert_equal([p[1] for p in pairs], degradation(scores, horizon=8, alpha=0.2))
 
 
-@pytest.mark.parametrize("horizon", [2, 20, 60])
+def test_a_run_too_short_to_show_its_jitter_spends_a_part():
+    spent = [spent_by(horizon - 1, alpha=0.05, horizon=horizon) for horizon in range(2, 7)]
+    np.testing.assert_allclose(spent, np.array([0.055, 0.2, 0.495, 1.0, 1.0]) * 0.05)
+
+
+@pytest.mark.parametrize("horizon", [5, 20, 60])
 def test_a_known_horizon_spends_alpha_exactly_and_later_looks_get_more(horizon):
     spent = [spent_by(t, alpha=0.05, horizon=horizon) for t in range(horizon)]
     assert spent[0] == 0
