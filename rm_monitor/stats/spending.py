@@ -26,7 +26,7 @@ def spent_by(look: int, *, alpha: float, horizon: int | None) -> float:
     With a known horizon a tenth is shared evenly, and the rest grows with the square of the look: later there
     is a peak to fall from, and the run has said how much its checkpoints differ anyway. Without one, epochs
     of 19, 38, 76, ... looks share alpha/2, alpha/4, alpha/8, ... the same way.
-    A run of fewer than five evaluations cannot show its ups and downs and spends a part only: of three a fifth.
+    A run of fewer than five evaluations cannot show its ups and downs: one of three spends a fifth of alpha.
     A run that goes on past its horizon goes on in doubling epochs with alpha/2, alpha/4, ... more: it is not
     deaf, and the rate it states grows with it.
 
