@@ -12,11 +12,14 @@ from matplotlib.axes import Axes
 
 from benchmarks import measure, simulation
 from benchmarks.cases import Case
+from benchmarks.jitter import FALLS, JITTERS, PROMPTS
+from benchmarks.rows import Row
 from rm_monitor import stats
 
 INK, BLUE, RED, AMBER, GREY = "#1b1f24", "#0063b1", "#c4271b", "#9a6700", "#8c959f"
 _SHOWN = 5  # a run in which warnings come before alarms
-Tables = Mapping[str, Sequence[Mapping[str, Any]]]
+SHADES = ("#8fc1ec", "#4a97d8", "#0063b1", "#003a68")
+Tables = Mapping[str, Sequence[Row]]
 
 
 def draw(folder: Path, tables: Tables) -> None:
@@ -24,10 +27,12 @@ def draw(folder: Path, tables: Tables) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     style()
     _save(_one_run, folder / "statistics-run.svg", (8.0, 4.6))
-    if {"false_alarms", "rules_of_thumb"} <= tables.keys():
-        _save(lambda axes: _alarms(axes, tables), folder / "statistics-false-alarms.svg", (8.0, 3.2))
-    if {"power", "confirm_on_warn"} <= tables.keys():
-        _save(lambda axes: _power(axes, tables), folder / "statistics-power.svg", (8.0, 3.6))
+    if "under_jitter" in tables:
+        rows = {row.what: row for row in tables["under_jitter"]}
+        _save(lambda axes: _alarms(axes, rows), folder / "statistics-false-alarms.svg", (8.0, 3.6))
+    if "falls" in tables:
+        found = {row.what: row for row in tables["falls"]}
+        _save(lambda axes: _power(axes, found), folder / "statistics-power.svg", (8.0, 3.2))
 
 
 def style() -> None:
@@ -80,37 +85,35 @@ def _one_run(axes: Axes) -> None:
     axes.legend(frameon=False, fontsize=9, ncols=2, loc="lower left", bbox_to_anchor=(0.1, 0.08))
 
 
-def _alarms(axes: Axes, tables: Tables) -> None:
-    """How often a healthy run is called degraded, by this alarm and by rules of thumb."""
-    rows = [r for r in tables["false_alarms"] if r["what"].startswith("healthy") and ":" not in r["what"]]
-    rows = [*rows, *tables["rules_of_thumb"]]
-    y = np.arange(len(rows))[::-1]
-    value = 100 * np.array([r["value"] for r in rows])
-    error = 200 * np.array([r["error"] for r in rows])
-    ours = np.array([r in tables["false_alarms"] for r in rows])
-    axes.barh(y, value, xerr=error, color=np.where(ours, BLUE, GREY), ecolor=INK, height=0.65)
-    axes.axvline(5, color=RED, lw=1, ls="--")
-    axes.annotate("5 %, as stated", (5, y[0] + 0.6), xytext=(4, 0), textcoords="offset points", color=RED)
-    axes.set(
-        yticks=y, xlim=(0, 100), xlabel="healthy runs called degraded at least once in 20 evaluations, %"
+def _alarms(axes: Axes, rows: Mapping[str, Row]) -> None:
+    """How often a healthy run of 20 evaluations is called degraded, by its jitter and its prompts."""
+    points = 100 * np.array(JITTERS)
+    for i, (n, color) in enumerate(zip(PROMPTS, SHADES, strict=True)):
+        cells = [rows[f"20 evaluations, known, n = {n}, jitter {p:g}"] for p in points]
+        value = 100 * np.array([row.value for row in cells])
+        error = 200 * np.array([row.error for row in cells])
+        axes.errorbar(
+            points + 0.03 * (i - 1.5), value, error, fmt="o-", color=color, ms=5, lw=1.2, label=f"{n} prompts"
+        )
+    axes.axhline(5, color=RED, lw=1, ls="--")
+    axes.annotate(
+        "1 in 20, as stated for the mean", (0.0, 5), xytext=(4, 4), textcoords="offset points", color=RED
     )
-    axes.set_yticklabels([r["what"] for r in rows], fontsize=9)
+    axes.set(xticks=points, ylim=(0, 12), xlabel="true ups and downs, points of win rate")
+    axes.set_ylabel("healthy runs called degraded, %")
+    axes.legend(frameon=False, fontsize=9, ncols=4, loc="upper left")
 
 
-def _power(axes: Axes, tables: Tables) -> None:
-    """How often a fall is seen: the alarm, with fresh prompts."""
-    names = [r["what"] for r in tables["power"] if ":" not in r["what"] and "horizon" not in r["what"]]
-    y = np.arange(len(names))[::-1]
-    kinds = (
-        ("power", "alarm", BLUE),
-        ("confirm_on_warn", "with fresh prompts", "#00806a"),
-    )
-    for offset, (table, name, color) in zip((0.15, -0.15), kinds, strict=True):
-        found = {r["what"]: r for r in tables[table]}
-        at = [i for i, what in enumerate(names) if what in found]
-        value = [100 * found[names[i]]["value"] for i in at]
-        error = [200 * found[names[i]]["error"] for i in at]
-        axes.barh(y[at] + offset, value, xerr=error, height=0.24, color=color, ecolor=INK, label=name)
+def _power(axes: Axes, rows: Mapping[str, Row]) -> None:
+    """How often a fall is seen, with the length of the run known and unknown."""
+    y = np.arange(len(FALLS))[::-1]
+    for offset, more, name, color in (
+        (0.18, "", "length known", BLUE),
+        (-0.18, ", length unknown", "length unknown", SHADES[0]),
+    ):
+        cells = [rows[what + more] for what in FALLS]
+        value, error = (100 * np.array([getattr(row, of) for row in cells]) for of in ("value", "error"))
+        axes.barh(y + offset, value, xerr=2 * error, height=0.32, color=color, ecolor=INK, label=name)
     axes.set(yticks=y, xlim=(0, 100), xlabel="falling runs that raise the alarm within 11 evaluations, %")
-    axes.set_yticklabels(names, fontsize=9)
-    axes.legend(frameon=False, fontsize=9, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=3)
+    axes.set_yticklabels(list(FALLS), fontsize=9)
+    axes.legend(frameon=False, fontsize=9, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2)
