@@ -69,7 +69,12 @@ def _population() -> Array:
 
 def levels(rates: Array) -> Array:
     """The levels at which a run has these win rates."""
-    return -np.quantile(_population(), 1.0 - np.asarray(rates, dtype=np.float64))
+    everyone = _population()
+    at = (1.0 - np.asarray(rates, dtype=np.float64)) * (everyone.size - 1)  # a quantile of what is sorted
+    low = np.floor(at).astype(np.int64)
+    below, above = everyone[low], everyone[np.minimum(low + 1, everyone.size - 1)]
+    found: Array = -(below + (at - low) * (above - below))
+    return found
 
 
 def win_rates(level: Array) -> Array:
