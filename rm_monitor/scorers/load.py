@@ -59,8 +59,8 @@ def load_scorer(
             wrong.
         index: Which label of a multi-label head is the reward.
         weights: Or their weighted sum: one a label, or by name.
-        dtype: Of the network; None: float32 on a CPU and for encoders, else as stored. Heads are float32
-            always.
+        dtype: Of the network; None: float32 for encoders and on a CPU (but bfloat16 where it is stored so and
+            the CPU has AVX512-BF16 or AMX), else as stored. Heads are float32 always.
         device: None: the current accelerator, else the CPU; ``"auto"`` spreads it over several.
         revision: Commit of a hub model.
         max_length: Longest input in tokens; None: what the model and its tokenizer say.

@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 
 from rm_monitor.evaluation.scorer_set import ScorerSet
 from rm_monitor.scorers import load_scorer
+from rm_monitor.scorers.options import Options
+from rm_monitor.scorers.run.networks import place
 from rm_monitor.types import Completion, Prompt, ReferenceSet, Scores
 from tests.scorers.conftest import TEXTS, answers, llama_config, scaled
 
@@ -113,3 +116,34 @@ def test_what_was_left_out_is_not_counted_as_a_number_that_came_out_wrong(llama_
     np.testing.assert_array_equal(found["nonfinite"][:, 0], [0, 0])
     plain = ScorerSet({"rm": load_scorer(lambda p, c: [1.0, float("inf")])}, prompts)
     np.testing.assert_array_equal(plain.values([[c] for c in completions], [])["nonfinite"][:, 0], [0, 1])
+
+
+@pytest.mark.parametrize("rest", [False, True])
+def test_ties_in_half_precision_cover_what_it_rounds(llama_rm, rest):
+    half, whole = load_scorer(llama_rm, dtype="bfloat16"), load_scorer(llama_rm, dtype="float32")
+    network = half.reader.model
+    rounded = whole.reader.model
+    rounded.load_state_dict(network.state_dict())  # the same weights, so that only numbers are rounded
+    kept = {name: p.data_ptr() for name, p in network.named_parameters()}
+    if rest:
+        half.rest()
+    noise = half.noise
+    assert {name: p.data_ptr() for name, p in network.named_parameters()} == kept
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in network.modules())
+    assert all(p.dtype == torch.bfloat16 for p in network.parameters())
+    prompts, completions = answers(TEXTS)
+    ours, exact = half.score(prompts, completions).reward, whole.score(prompts, completions).reward
+    theirs, margins = exact[:, None] - exact, ours[:, None] - ours
+    assert 0 < noise < 0.2 * np.nanstd(exact)
+    swapped = (np.sign(theirs) != np.sign(margins)) & (np.abs(margins) > 2 * noise)
+    assert not swapped.any()
+
+
+@pytest.mark.parametrize("has", ["avx512_bf16", "amx_bf16", None])
+def test_a_judge_stored_in_bfloat16_stays_so_where_the_cpu_computes_in_it(has, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {has: True}, raising=False)
+    options = Options(device="cpu")
+    expected = torch.bfloat16 if has else torch.float32
+    assert place(options, "bfloat16")[0] == expected
+    assert place(options, "float16")[0] == place(options, "bfloat16", small=True)[0] == torch.float32
+    assert place(Options(device="cpu", dtype="float32"), "bfloat16")[0] == torch.float32

@@ -22,6 +22,7 @@ from rm_monitor.scorers.run.lean import PackedReader, run_packed, why_not
 from rm_monitor.scorers.run.parts import Head, Reader, Readout
 from rm_monitor.scorers.run.prefix_cache import PrefixCache
 from rm_monitor.scorers.run.resting import Resting, Rests, Unloaded
+from rm_monitor.scorers.run.rounding import rounding
 from rm_monitor.scorers.text.formatting import FLAGS, SELDOM, Formatter, Rendered
 from rm_monitor.types import BoolArray, FloatArray, Prompt, Scale, Scores, Screened
 
@@ -192,18 +193,25 @@ class InProcessScorer:
 
     @cached_property
     def noise(self) -> float:
-        """How much batches and padding change a score, measured: smaller differences are ties.
+        """How much batches, padding and rounding change a score, measured: smaller differences are ties.
 
         About 1e-6 of a score in float32, a few hundredths of the spread of scores in bfloat16; 0 where each
-        row is run alone. Eight answers of similar lengths are scored together, as many are, and alone.
+        row is run alone. Eight answers of similar lengths are scored together, as many are, and alone; in
+        half precision on a CPU, where float32 is the other choice, also in float32.
         """
         if self.batcher.single:
             return 0.0
         texts = [f"{i}. " + (ANSWER + " ") * (12 + i) for i in range(8)]  # what begins alike is computed once
         rows = [self.formatter.render(EXAMPLE, *[text] * self.answers) for text in texts]
         together = self.read(rows, many=True).reward
-        alone = self.read(rows, batcher=Batcher(tokens=self.batcher.tokens, single=True)).reward
-        return float(np.nanmax(np.abs(together - alone), initial=0.0))
+        one_by_one = Batcher(tokens=self.batcher.tokens, single=True)
+        alone = self.read(rows, batcher=one_by_one).reward
+        batches = float(np.nanmax(np.abs(together - alone), initial=0.0))
+        if self.device.type != "cpu":
+            return batches
+        with _one_at_a_time:
+            again = lambda: self.read(rows, batcher=one_by_one).reward  # noqa: E731
+            return max(batches, rounding(self.reader.model, alone, again, name=self.name))
 
     def screen(self, prompts: Sequence[Prompt]) -> Screened:
         """Which prompts it cannot read, or not all of, whatever is answered."""

@@ -21,6 +21,7 @@ from transformers import (
 from rm_monitor.errors import ScorerError
 from rm_monitor.scorers.checkpoint import Checkpoint
 from rm_monitor.scorers.options import Options
+from rm_monitor.scorers.run.rounding import computes_bfloat16
 from rm_monitor.scorers.text.encodings import own_copy
 
 __all__ = [
@@ -94,7 +95,8 @@ def tokenizer_for(options: Options, checkpoint: Checkpoint | None = None) -> Any
 def place(options: Options, stored: str, *, small: bool = False) -> tuple[torch.dtype, torch.device]:
     """Where a network goes and in which dtype.
 
-    float32 on a CPU and for encoders, which are small; elsewhere as it is stored; always what the user says.
+    float32 for encoders, which are small, and on a CPU, but for bfloat16 weights on one that multiplies such
+    numbers itself; elsewhere as it is stored; always what the user says.
     """
     if options.device is not None and options.device != "auto":
         device = torch.device(options.device)
@@ -105,7 +107,8 @@ def place(options: Options, stored: str, *, small: bool = False) -> tuple[torch.
         device = torch.device("cpu")
     dtype = options.dtype
     if dtype is None:
-        dtype = torch.float32 if device.type == "cpu" or small else stored
+        as_stored = device.type != "cpu" or (stored == "bfloat16" and computes_bfloat16())
+        dtype = stored if as_stored and not small else torch.float32
     if isinstance(dtype, str):
         dtype = getattr(torch, dtype.removeprefix("torch."), None)
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
