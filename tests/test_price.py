@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from accelerate.state import AcceleratorState
 
-from benchmarks import engine, gpu, loop, overhead, scale, scoring
+from benchmarks import engine, gpu, loop, others, overhead, scale, scoring
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rm_monitor-benchmarks"
 
@@ -17,6 +17,12 @@ def test_the_engine_is_measured_against_generate_and_its_own_linears(capsys):
     found = engine.main(["--quick"])
     assert set(found["rows"]) == {"engine", "generate, batch 4", "its linears", "its linears, packed"}
     assert "one thread" in capsys.readouterr().out  # machine and versions
+
+
+def test_answering_is_measured_against_other_engines():
+    found = others.main(["--quick"])
+    assert list(found["rows"]) == ["engine", "generate_batch"]
+    assert found["same"]["engine"] == [4]
 
 
 def test_scoring_is_measured_against_transformers_for_equal_scores(capsys):
