@@ -168,7 +168,7 @@ HOSTS = {
 
 COLUMNS = {
     "curve": "curve until step 80",
-    "resume": "killed and resumed",
+    "resume": "resumed in a new process",
     "alarm": "alarm after a blow-up",
     "best": "best kept",
     "wandb": "W&B rows at their step",

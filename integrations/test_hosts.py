@@ -1,4 +1,4 @@
-"""One life in every host: a curve, a kill in the middle, a resume, a blow-up; what of it the monitor showed.
+"""One life in every host: a curve, an end, a resume in a new process, a blow-up; and what was seen of it.
 
 `make hosts` runs it in each host's own environment and puts what was found into the table of README.md.
 """

@@ -3,6 +3,7 @@
 import inspect
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -15,10 +16,10 @@ CLM = os.environ.get("RM_MONITOR_RUN_CLM", "")  # a copy of transformers' exampl
 
 LAUNCHERS = {
     "alone": [sys.executable],
-    "torchrun": [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0"],
+    "torchrun": [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"],
     "accelerate": [
         *(sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes=2"),
-        *("--num_machines=1", "--mixed_precision=no", "--dynamo_backend=no", "--main_process_port=0"),
+        *("--num_machines=1", "--mixed_precision=no", "--dynamo_backend=no"),
     ],
 }
 CALLBACK = """callbacks=[__import__("rm_monitor").RewardMonitorCallback(
@@ -26,7 +27,12 @@ CALLBACK = """callbacks=[__import__("rm_monitor").RewardMonitorCallback(
 
 
 def run(launcher, words):
-    done = subprocess.run([*LAUNCHERS[launcher], *words], capture_output=True, text=True, check=False)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    before = [f"--main_process_port={port}"] if launcher == "accelerate" else []
+    command = [*LAUNCHERS[launcher], *before, *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
 
 

@@ -7,6 +7,8 @@ import sys
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
+__version__ = "0.28.0"  # transformers asks
+
 
 class _Members(type):
     def __getattr__(cls, name):
