@@ -12,6 +12,7 @@ import typer
 
 from rm_monitor.cli.base import app, echo
 from rm_monitor.files.atomic import replace
+from rm_monitor.text.escape import for_csv
 
 __all__ = ["export"]
 
@@ -76,9 +77,10 @@ def export(
 
 
 def _csv(columns: dict[str, list[object]]) -> str:
-    """RFC 4180; an unknown value is an empty cell."""
+    """RFC 4180; an unknown value is an empty cell, and no text is a formula. ``--parquet`` has every byte."""
     written = io.StringIO()
     lines = csv.writer(written, lineterminator="\n")
-    lines.writerow(columns)
-    lines.writerows(zip(*columns.values(), strict=True))
+    lines.writerow(map(for_csv, columns))
+    for row in zip(*columns.values(), strict=True):
+        lines.writerow([for_csv(cell) if isinstance(cell, str) else cell for cell in row])
     return written.getvalue()

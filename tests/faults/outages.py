@@ -86,15 +86,32 @@ def _loaded(policy: Path) -> Any:
     return AutoModelForCausalLM.from_pretrained(policy)
 
 
-def run(policy: Path, tokenizer: Any, fails: Any = None, error: str = "EIO", **arguments: Any) -> Run:
+@contextlib.contextmanager
+def _folder(given: Path | None) -> Iterator[Path]:
+    """The folder of a run, in memory where that can be; a given one is shared with other ranks."""
+    if given is not None:
+        yield given.resolve()
+        return
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as folder:
+        yield Path(folder).resolve()
+
+
+def run(
+    policy: Path,
+    tokenizer: Any,
+    fails: Any = None,
+    error: str = "EIO",
+    *,
+    out: Path | None = None,
+    **arguments: Any,
+) -> Run:
     """A tiny Trainer with the monitor, where calls fail as told: ``fails(place, before, step)``."""
     answers = Says(lambda step: step / STEPS)
     steps, records, log = _Steps(answers), _Records(), logging.getLogger("rm_monitor")
     log.addHandler(records)
     propagate, log.propagate = log.propagate, False
     small, keeper._SMALL = keeper._SMALL, 1000  # the weights are linked, as large ones are
-    with tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as folder:
-        out = Path(folder).resolve()
+    with _folder(out) as out:
         calls = Calls((str(out),), error=error)
         if fails is not None:
             calls.fails = lambda place, before: fails(place, before, steps.at)
