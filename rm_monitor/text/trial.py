@@ -29,8 +29,8 @@ __all__ = ["Trials", "rendered", "try_template"]
 
 log = logging.getLogger("rm_monitor")
 
-SECONDS = 5  # of computing for one conversation; a real template takes a thousandth
-PATIENCE = 60.0  # of waiting, on a machine so busy that 5 of computing take longer
+SECONDS = 2  # of computing for one conversation; a real template takes a thousandth
+PATIENCE = 60.0  # of waiting, on a machine so busy that 2 of computing take longer
 MEMORY = 512 * 2**20
 _REMEMBERED = 50_000  # conversations that ended well: 16 bytes each
 
