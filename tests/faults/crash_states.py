@@ -27,6 +27,7 @@ from typing import Any
 from rm_monitor.checkpoints import keeper
 from rm_monitor.checkpoints.keeper import Keeper
 from rm_monitor.records.history import History
+from rm_monitor.types import EvalPoint
 from tests.faults.damage import point_and_table
 from tests.faults.pinning import checkpoint, fault
 
@@ -175,6 +176,8 @@ def session(root: Path, log: Log) -> None:
     for attempt in range(2):
         history, kept = History(ours), Keeper(ours)
         history.begin(None if attempt == 0 else 30)
+        if attempt == 0:  # a point without rows: their folder is made beside a history that is there
+            history.append(EvalPoint(step=5, status="failed", reason="not yet"), None)
         kept.tidy()
         for step in (10, 20, 30) if attempt == 0 else (40, 50):
             history.append(*point_and_table(step))
