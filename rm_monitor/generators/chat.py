@@ -21,6 +21,9 @@ def context_length(config: Any) -> int | None:
     return None
 
 
+NAMED = 3  # prompts that a message names
+
+
 def check_prompts(prompts: Sequence[Prompt], tokenizer: Any, config: Any, sampling: Sampling) -> None:
     """Refuse, before training, prompts that cannot be asked or leave no room for the answer.
 
@@ -35,8 +38,11 @@ def check_prompts(prompts: Sequence[Prompt], tokenizer: Any, config: Any, sampli
     room = longest - sampling.max_new_tokens
     too_long = [f"{p.label} ({n} tokens)" for p, n in zip(prompts, lengths, strict=True) if n > room]
     if too_long:
+        fits = longest - max(lengths)
+        way = f"sampling=Sampling(max_new_tokens={fits}) leaves room for all" if fits > 0 else "Drop them"
+        more = ", ..." if len(too_long) > NAMED else ""
         raise ValueError(
-            f"{len(too_long)} of {len(prompts)} prompts are longer than the policy's context of {longest} "
-            f"tokens leaves beside `max_new_tokens`={sampling.max_new_tokens}: {', '.join(too_long[:5])}. "
-            "Drop them, or answer in fewer tokens"
+            f"the policy's context is {longest} tokens, and `max_new_tokens`={sampling.max_new_tokens} "
+            f"leaves no room for {len(too_long)} of {len(prompts)} prompts: {', '.join(too_long[:NAMED])}"
+            f"{more}. {way}"
         )
