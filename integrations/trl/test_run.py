@@ -1,4 +1,4 @@
-"""`rm-monitor run` draws the curve that the callback in the script draws: alone, and on two processes."""
+"""`rm-monitor run` draws the curve that the callback in the script draws: alone, launched, on two ranks."""
 
 import inspect
 import json
@@ -18,7 +18,7 @@ LAUNCHERS = {
     "alone": [sys.executable],
     "torchrun": [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"],
     "accelerate": [
-        *(sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes=2"),
+        *(sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes=1"),
         *("--num_machines=1", "--mixed_precision=no", "--dynamo_backend=no"),
     ],
 }
