@@ -22,6 +22,7 @@ from rm_monitor.errors import GenerationError, NotFoundError
 from rm_monitor.files.digest import digest
 from rm_monitor.files.strict_json import dumps
 from rm_monitor.messages.averaging import Standing
+from rm_monitor.messages.choice import named
 from rm_monitor.monitor.config import MonitorConfig
 from rm_monitor.monitor.monitor import RewardMonitor
 from rm_monitor.monitor.reading import reader
@@ -121,9 +122,14 @@ def average(
     source = Source(folder=folder.parent, base=base, tokenizer=tokenizer)
     there = {**_on_disk(folder, source), **keeper.available(), best[0]: best[1]}
     if tied:
-        steps = [step for step in (best[0], *keeper.facts().get("tied", ())) if step in there]
+        equal = keeper.facts().get("tied", ())
+        steps = [step for step in (best[0], *equal) if step in there]
         if len(steps) < 2:
-            raise NotFoundError(f"no other checkpoint on disk is tied with step {best[0]}, the best")
+            raise NotFoundError(
+                f"no other checkpoint on disk is tied with step {best[0]}, the best: tied are "
+                f"{named(equal) if equal else 'none'}, and whole ones of steps {sorted(there)} were found in "
+                f"{source.folder} (folders named checkpoint-N or step-N, and what the run kept)"
+            )
     chosen = _chosen(there, sorted(there)[-last:] if last else steps, last)
     config = config.model_copy(update={"output_dir": str(folder.parent), "report_to": "none"})
     judging = reader(RewardMonitor.from_config(config))
