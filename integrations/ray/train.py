@@ -12,6 +12,7 @@ from integrations.task import arguments, rows
 
 def work(config):
     import torch
+    import wandb
     from ray.train.huggingface.transformers import RayTrainReportCallback, prepare_trainer
     from transformers import (
         AutoModelForCausalLM,
@@ -46,6 +47,7 @@ def work(config):
         callbacks=[RewardMonitorCallback(monitor), StoreInRay(monitor), RayTrainReportCallback()],
     )
     prepare_trainer(trainer).train(resume_from_checkpoint=config["resume"])
+    wandb.finish()  # Ray ends the worker, and rows that W&B has not written with it
 
 
 if __name__ == "__main__":
