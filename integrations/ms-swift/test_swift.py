@@ -1,12 +1,9 @@
 """ms-swift's own command line, with the plug-in it imports by path."""
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
-
-import yaml
 
 ARGUMENTS = {
     "model": "tiny/policy",
@@ -50,27 +47,3 @@ def test_the_plugin_draws_the_curve_and_its_best_is_the_trainers(given):
     (best,) = Path("out").glob("*/_rm_monitor/best.json")
     assert json.loads(best.read_text())["step"] in curve
     assert "is left alone" not in done.stdout + done.stderr
-
-
-def train(formats, **more):
-    """Train in Swift's own template ``default``; what was said, and the share of right answers by step."""
-    settings = yaml.safe_load(Path("monitor.yaml").read_text()) | more
-    Path("monitor.yaml").write_text(yaml.safe_dump(settings))
-    own = {"model": "policy", "template": "default", "max_length": 256, "lr_scheduler_type": "constant"}
-    own |= {"per_device_train_batch_size": 16, "max_steps": formats.STEPS}
-    arguments = ARGUMENTS | own | {"external_plugins": plugin_path()}
-    shutil.rmtree("out", ignore_errors=True)
-    done = subprocess.run(swift(arguments), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout + done.stderr, formats.right("out")
-
-
-def test_swifts_own_template_is_said_before_training_and_asked_as_it_is_trained(formats):
-    said, asked_as_chat = train(formats)
-    assert "NOT ASKED AS TRAINED" in said
-    form = formats.setting(said)
-    assert "### Human:\n" in form
-    said, asked_as_trained = train(formats, prompt_format=form)
-    assert "NOT ASKED AS TRAINED" not in said
-    print(f"ms-swift, --template default: chat template {asked_as_chat}, as named {asked_as_trained}")
-    assert asked_as_trained[formats.STEPS] > asked_as_chat[formats.STEPS] + 0.2
