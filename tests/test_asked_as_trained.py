@@ -70,6 +70,20 @@ def test_another_format_than_the_one_that_is_asked_is_said_before_training(train
         assert part in said[0].getMessage()
 
 
+def test_rows_that_cannot_be_read_without_their_own_code_are_said(train, capsys, tiny_tokenizer):
+    rows = list(raw_rows(tiny_tokenizer))
+
+    class Draws(torch.utils.data.Dataset):
+        def __len__(self):
+            return 4
+
+        def __getitem__(self, i):
+            return rows[i]
+
+    train(rows=Draws())
+    assert "whether the policy is asked as it is trained cannot be told" in capsys.readouterr().out
+
+
 def test_as_trained_asks_what_training_shows_and_it_is_one_of_the_conditions(train, caplog):
     monitor, found = train(prompt_format="as-trained")
     _, plain = train(raw=True)

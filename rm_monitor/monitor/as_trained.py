@@ -9,6 +9,7 @@ from typing import Any
 
 from rm_monitor.errors import RMMonitorError
 from rm_monitor.monitor.parts import Parts
+from rm_monitor.monitor.quietly import say
 from rm_monitor.prompts.as_trained import FormatReport, check_format, find_format
 from rm_monitor.prompts.format import PromptFormat
 from rm_monitor.prompts.training_rows import training_rows
@@ -63,6 +64,8 @@ def settle_format(
         parts.failures("format", "whether the policy is asked as it is trained cannot be told", error)
     if report is not None and report.agrees is False:
         log.warning("rm_monitor: %s", report)
+    elif report is not None and report.agrees is None:
+        say(f"rm_monitor: {report}")
     elif report is not None:
         log.info("rm_monitor: %s", report)
     return report

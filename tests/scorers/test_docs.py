@@ -95,7 +95,7 @@ def test_the_block_that_fits_a_temperature_runs(tmp_path, monkeypatch, llama_rm,
     rows = [{"prompt": f"Q{i}", "chosen": "yes" * (i % 5), "rejected": "no" * (i % 3)} for i in range(40)]
     (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows)))
     run(blocks("Scales and calibration")[0])
-    assert "(n 37)" in capsys.readouterr().out
+    assert "(37 prompts)" in capsys.readouterr().out
 
 
 def test_the_block_that_converts_a_pickle_runs(tmp_path, monkeypatch, llama_rm, chatml):
