@@ -20,7 +20,7 @@ demo: $(VENV)/.installed
 	$(BIN)/rm-monitor demo --output-dir demo
 
 test: $(VENV)/.installed lint
-	$(BIN)/python -m pytest -q -n 2
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .

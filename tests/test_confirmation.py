@@ -42,7 +42,7 @@ def test_each_stage_asks_other_prompts_and_only_the_survivors():
     assert [step for step, _ in asked] == [*found.stages[0], *found.stages[1]]
     assert set(found.stages[1]) <= set(found.stages[0])
     assert found.best.step in found.stages[1]
-    assert "not flattering" in messages.confirmed(found.best, found.live, answered=4)
+    assert "does not flatter" in messages.confirmed(found.best, found.live, answered=4)
 
 
 def test_the_value_of_the_winner_does_not_flatter_where_the_live_one_does():

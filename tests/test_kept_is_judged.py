@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM, TrainerCallback
 
 from rm_monitor import RewardMonitor, RewardMonitorCallback
 from rm_monitor.checkpoints.initial import holds
-from tests.faults.zoo import ScheduleFree
+from tests.faults.animals.training import ScheduleFree
 from tests.helpers import CountsGood, Says, tiny_trainer
 
 

@@ -184,6 +184,6 @@ def test_in_a_real_grpo_run_the_reward_is_read_and_the_same_model_is_found_out(
     trainer.train()
     logged = [log["reward"] for log in trainer.state.log_history if "reward" in log]
     assert len(logged) == 2
-    assert monitor.run._watch._rewards.key == "reward"
-    assert monitor.run._watch._rewards.between(0, 9) == pytest.approx(logged)
+    assert monitor.run._diagnostics._rewards.key == "reward"
+    assert monitor.run._diagnostics._rewards.between(0, 9) == pytest.approx(logged)
     assert f"also the training reward (the same name {tiny_reward_model_dir.name})" in capsys.readouterr().out

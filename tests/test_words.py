@@ -20,7 +20,7 @@ from rm_monitor.verdict.alarm import Memory, judge
 N = 128
 LEVELS = {
     "collapse, then recovered": [0.0, 0.3, 0.5, 0.6, 0.7, 0.7, -1.2, -1.2, 0.6, 0.65],
-    "slow fall with a dip": [0.0, 0.4, 0.8, 1.0, 1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4],
+    "slow fall with a dip": [0.0, 0.4, 0.8, 1.0, 1.0, 1.0, 0.75, 0.65, 0.6, 0.5, 0.4, 0.3],
     "steady": [0.0, 0.5, 0.6, 0.7, 0.66, 0.65, 0.66],
 }
 JARGON = ("pool score", "paired", "cannot be told", "significant", " n 1", "overstated", "lc_win_prob", "p =")

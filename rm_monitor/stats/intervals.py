@@ -115,7 +115,7 @@ def share(p: FloatArray, *, level: float = 0.95, clusters: Clusters | None = Non
     Example:
         >>> e = share(np.array([0.2, 0.4, 0.6, 0.8]))
         >>> e.value, round(e.low, 3), round(e.high, 3)
-        (0.5, 0.162, 0.838)
+        (0.5, 0.138, 0.862)
     """
     p, labels = _known(p, clusters, level)
     if p.size == 0:

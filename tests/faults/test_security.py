@@ -97,12 +97,12 @@ def test_what_is_no_secret_is_left_as_it_is():
 def test_no_source_reads_what_could_run():
     forbidden = {"eval", "exec", "pickle.load", "pickle.loads", "torch.load", "yaml.load", "marshal.loads"}
     forbidden |= {"os.system", "os.popen", "dill.load", "joblib.load", "shelve.open", "yaml.unsafe_load"}
-    own = ("pickle.load", "pickle.loads")  # of the process that started this one, through nameless memory
+    own = ("pickle.load", "pickle.loads")  # between the trainer and the process that it started
     found = [(str(path), call) for path, call in CALLS if name_of(call) in forbidden]
     assert [
         f"{path}:{call.lineno}"
         for path, call in found
-        if not (path.endswith("overlap/serve.py") and name_of(call) in own)
+        if not (path.endswith(("overlap/serve.py", "overlap/worker.py")) and name_of(call) in own)
     ] == []
     imported = {
         alias.name
@@ -137,6 +137,7 @@ def test_the_second_process_reads_only_what_its_trainer_gave_it():
     assert sorted(set(reads)) == [
         "Connection(pipe)",
         "Path(given)",
+        "Path(recipe.folder)",
         "pickle.load(sys.stdin.buffer)",
         "pickle.loads(part)",
     ]
@@ -168,12 +169,23 @@ def test_every_model_is_loaded_from_safetensors_without_remote_code():
     assert seen >= 5
 
 
+LEVELS = ("verbosity.py", "progress.py", "console.py")  # each asks or sets a level, by its next test
+
+
+def test_the_loggers_beside_ours_are_asked_for_their_level_alone():
+    for path, call in CALLS:
+        if path.name in LEVELS and name_of(call).startswith("log."):
+            assert name_of(call) in ("log.setLevel", "log.isEnabledFor"), f"{path}:{call.lineno} logs"
+
+
 def test_everything_that_is_printed_or_logged_goes_through_the_choke_point():
     for path, call in CALLS:
         room = path.relative_to(ROOT).parts[0]
         name = name_of(call)
         if name == "logging.getLogger":
-            assert ast.unparse(call.args[0]) == "'rm_monitor'", f"{path}: a logger that is not filtered"
+            about = ast.unparse(call.args[0])  # the console's: its level says how much is printed, and how
+            console = about in ("CONSOLE", "'rm_monitor.console'") and path.name in LEVELS
+            assert console or about == "'rm_monitor'", f"{path}: a logger that is not filtered"
         if name in ("typer.echo", "click.echo"):
             piped = "nl=False" in ast.unparse(call)  # bytes for a program, never for a terminal
             assert piped or path.name == "base.py" or room == "demo", f"{path}:{call.lineno} is not escaped"

@@ -80,5 +80,5 @@ def test_a_rendered_prompt_begins_once():
 def test_prompts_that_are_too_long_are_named_by_their_words():
     config = SimpleNamespace(max_position_embeddings=20)
     prompts = load_prompts(["Hi", "what " * 30], raw=True)
-    with pytest.raises(ValueError, match=r"1 of 2 prompts .*: row 2 'what what .*' \(\d+ tokens\)"):
+    with pytest.raises(ValueError, match=r"1 of 2 prompts: row 2 'what what .*' \(\d+ tokens\)"):
         check_prompts(prompts, byte_level(), config, Sampling(max_new_tokens=2))

@@ -24,9 +24,9 @@ def test_with_jitter_more_prompts_stop_helping_sooner():
     assert worth_more_prompts(jitter=0.012) <= worth_more_prompts(jitter=0.0)
 
 
-@pytest.mark.parametrize(("n", "least", "most"), [(64, 0.7, 1.0), (256, 0.6, 1.0)])
+@pytest.mark.parametrize(("n", "least", "most"), [(64, 0.5, 1.0), (256, 0.5, 1.0)])
 def test_a_fall_of_the_size_told_is_seen_about_8_times_in_10(n, least, most):
-    """Whole simulated prompts, 16 runs of 20 evaluations that fall by what was told, at once."""
+    """Whole simulated prompts, 16 runs of 20 evaluations: 0.8 within three standard errors."""
     told = as_win_rate(plan(n, 20).visible)
     case = Case(name="drop", rates=simulation.drop(told), n=n)
     seen = np.mean([bool(measure.watch(case, run).alarms) for run in range(16)])
