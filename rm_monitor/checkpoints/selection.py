@@ -194,7 +194,7 @@ class Selection:
             eligible=eligible,
             ties=ties,
             pool=scores.pool,
-            temperature=self._temperature or (stats.pool_temperature(scores.rows[0]) if scores.pool else 1.0),
+            temperature=scores.temperature(self._temperature),
         )
 
 

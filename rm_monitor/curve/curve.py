@@ -8,6 +8,7 @@ from typing import overload
 
 import numpy as np
 
+from rm_monitor import stats
 from rm_monitor.types import EvalPoint, FloatArray
 
 __all__ = ["Curve", "CurveScores"]
@@ -29,6 +30,16 @@ class CurveScores:
     name: str
     rows: FloatArray
     pool: bool
+
+    def temperature(self, given: float | None) -> float:
+        """Of the pool score.
+
+        Args:
+            given: What is known of the rewards' scale; None: it is fitted to the first point.
+        """
+        if given is not None:
+            return given
+        return stats.pool_temperature(self.rows[0]) if self.pool else 1.0
 
 
 def _line(point: EvalPoint) -> str:

@@ -101,6 +101,4 @@ def shown_by(curve: Sequence[EvalPoint], metric: str, temperature: float | None 
     if len(Curve(curve).comparable(metric)) < 3:
         return None
     scores = Curve(curve).scores(metric)
-    if temperature is None:
-        temperature = stats.pool_temperature(scores.rows[0])
-    return stats.spread_of_run(scores.rows, pool=scores.pool, temperature=temperature)
+    return stats.spread_of_run(scores.rows, pool=scores.pool, temperature=scores.temperature(temperature))

@@ -91,8 +91,9 @@ def _jitter(run: RecordedRun, rules: Rules) -> Estimate | None:
         return None
     scores = Curve(run.curve).scores(run.metric)
     labels = tables.clusters(run.prompts) if len(run.prompts) == scores.rows.shape[1] else None
-    temperature = rules.temperature or (stats.pool_temperature(scores.rows[0]) if scores.pool else 1.0)
-    found = stats.jitter_of_run(scores.rows, pool=scores.pool, temperature=temperature, clusters=labels)
+    found = stats.jitter_of_run(
+        scores.rows, pool=scores.pool, temperature=scores.temperature(rules.temperature), clusters=labels
+    )
     return found if math.isfinite(found.value) else None
 
 

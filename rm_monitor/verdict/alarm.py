@@ -92,14 +92,12 @@ def judge(
         )
     rows = list(scores.rows)
     steps = [p.step for p in points]
-    if temperature is None:
-        temperature = stats.pool_temperature(rows[0])
     detector, looks = (memory if memory is not None else Memory()).look(
         rows,
         {
             **rules_of(alarm, horizon),
             "pool": scores.pool,
-            "temperature": temperature,
+            "temperature": scores.temperature(temperature),
             "seed": seed,
             "clusters": clusters,
             "confirm_on_warn": settled is not None,

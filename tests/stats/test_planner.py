@@ -89,3 +89,17 @@ def test_two_answers_a_prompt_show_the_spread_of_a_run_whose_answers_are_all_dra
     run = middle + size * rng.normal(size=(20, 1000))
     assert spread_of_two_answers(run[:2]) == pytest.approx(spread_of_run(run).far, rel=0.1)
     assert np.isnan(spread_of_two_answers(run[:2, :9]))
+
+
+@given(t=st.integers(3, 12), n=st.integers(10, 20), seed=st.integers(0, 10**6), gaps=st.booleans())
+def test_the_spread_of_a_run_is_that_of_each_pair_of_its_evaluations(t, n, seed, gaps):
+    """Root mean square over lags and pairs of the standard deviation over prompts, each pair on its own."""
+    rng = np.random.default_rng(seed)
+    scores = rng.normal(size=(t, n)) * 0.1 + rng.normal(size=n)
+    if gaps:
+        scores[rng.random((t, n)) < 0.1] = np.nan
+    lags = range(max(t // 2, 2), t)
+    with np.errstate(all="ignore"):
+        pairs = [[np.nanvar(scores[i + lag] - scores[i]) for i in range(t - lag)] for lag in lags]
+    far = np.sqrt(np.mean([np.mean(one) for one in pairs]))
+    assert spread_of_run(scores, pool=False).far == pytest.approx(far, rel=1e-9)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rm_monitor import stats
-from rm_monitor.curve.curve import Curve
+from rm_monitor.curve.curve import Curve, CurveScores
 from rm_monitor.curve.metrics import HEADLINES
 from rm_monitor.stats import Memory
 from rm_monitor.types import Alarm, Estimate, EvalPoint, FloatArray, Signal
@@ -99,10 +99,9 @@ def _opinion(
     scored = [
         p for p in points if score in p.values and p.values[score].shape == points[-1].values[score].shape
     ]
-    rows = [p.values[score] for p in scored]
-    if temperature is None:
-        temperature = stats.pool_temperature(rows[0])
-    _, looks = memory.look(rows, {**rules, "pool": pool, "temperature": temperature})
+    scores = CurveScores(name=score, rows=np.array([p.values[score] for p in scored]), pool=pool)
+    known = {"pool": pool, "temperature": scores.temperature(temperature)}
+    _, looks = memory.look(list(scores.rows), {**rules, **known})
     now = stats.Standing()
     for point, seen in zip(scored, looks, strict=True):
         now = now.then(point.step, seen.alarm, seen.warning, is_best=seen.is_best, is_level=seen.is_level)
