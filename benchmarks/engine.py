@@ -21,7 +21,7 @@ from torch.profiler import ProfilerActivity, profile
 from transformers import GenerationConfig
 
 from benchmarks.paired import cpu, machine, ratio, rotated, table
-from benchmarks.workload import random_policy, random_prompts, real_policy, real_prompts, word_tokenizer
+from benchmarks.workload import answerer
 from rm_monitor.generators.chat import prompt_ids
 from rm_monitor.generators.engine import EngineGenerator
 from rm_monitor.generators.hf import generate_rows
@@ -48,11 +48,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     torch.set_num_threads(1)
     dtype = torch.bfloat16 if given.bf16 else torch.float32
     print(machine(), "bfloat16" if given.bf16 else "float32", flush=True)
-    if given.model:
-        (model, tokenizer), prompts = real_policy(given.model, dtype), real_prompts(given.prompts)
-    else:
-        model, tokenizer = random_policy(small=given.quick, dtype=dtype), word_tokenizer()
-        prompts = random_prompts(given.prompts)
+    model, tokenizer, prompts = answerer(given.model, given.prompts, small=given.quick, dtype=dtype)
     sampling = Sampling(temperature=0.0, max_new_tokens=given.tokens)
     engine = EngineGenerator()
     engine.generate(

@@ -117,3 +117,12 @@ def real_prompts(n: int, path: Path = REAL / "prompts.jsonl") -> list[Prompt]:
     """Prompts of a JSONL file."""
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     return [Prompt(id=r["id"], messages=({"role": "user", "content": r["prompt"]},)) for r in rows[:n]]
+
+
+def answerer(
+    folder: str | None, n: int, *, small: bool = False, dtype: torch.dtype = torch.float32
+) -> tuple[Any, Any, list[Prompt]]:
+    """Policy, tokenizer and ``n`` prompts: real ones of a folder, or random ones."""
+    if folder:
+        return *real_policy(folder, dtype), real_prompts(n)
+    return random_policy(small=small, dtype=dtype), word_tokenizer(), random_prompts(n)

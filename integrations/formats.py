@@ -32,26 +32,17 @@ ALPACA = [
 def write(folder):
     """A policy, ``prompts.jsonl`` and the training rows as ``data/alpaca.json`` and ``data/chat.jsonl``."""
     import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers import LlamaForCausalLM
 
     from rm_monitor.testing.counting import examples
+    from rm_monitor.testing.tiny import tiny_config
 
     rows = [_row(i, example) for i, example in enumerate(examples(0))]
     tokenizer = _tokenizer([" ".join(row.values()) for row in rows])
     torch.manual_seed(0)
-    model = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=len(tokenizer),
-            max_position_embeddings=256,
-            hidden_size=64,
-            intermediate_size=128,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            pad_token_id=tokenizer.pad_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            bos_token_id=None,
-        )
-    )
+    config = tiny_config(tokenizer)
+    config.max_position_embeddings = 256
+    model = LlamaForCausalLM(config)
     model.save_pretrained(folder / "policy")
     tokenizer.save_pretrained(folder / "policy")
     (folder / "data").mkdir(exist_ok=True)
