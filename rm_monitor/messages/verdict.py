@@ -27,7 +27,7 @@ def headline(verdict: Verdict) -> str:
     v, t = verdict, verdict.step
     if v.state == "degraded":
         if v.collapsed:
-            return f"Degraded. Answers collapsed at step {t}: far worse than at {_before(v)}."
+            return f"Degraded. Answers have collapsed: at step {t} far worse than at {_before(v)}."
         return f"Degraded. Answers at step {t} are worse than at {_before(v)}."
     if v.state == "warned":
         return f"Warned. Answers at step {t} may be worse than at {_before(v)}."
