@@ -1,14 +1,16 @@
 """Folders that torch's own distributed checkpointing wrote are judged, and nothing in them is run."""
 
+import io
 import pickle
 from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed.checkpoint as dcp
+from torch.distributed.checkpoint.metadata import _MEM_FORMAT_ENCODING
 from transformers import AutoModelForCausalLM
 
-from rm_monitor.checkpoints.dcp import into, is_dcp
+from rm_monitor.checkpoints.dcp import _Descriptions, into, is_dcp
 from rm_monitor.sweep.discover import Source
 
 
@@ -112,3 +114,21 @@ def test_a_checkpoint_that_is_still_being_written_is_not_ready(trained, tiny_pol
     (folder / ".metadata").unlink()  # torch writes it last
     (found,) = Source(folder=tmp_path, base=str(tiny_policy_dir)).discover()
     assert found.problem is not None
+
+
+class ByName:
+    """A member of an enumeration as Python 3.11.0 to 3.11.3 pickle one, or whatever else `getattr` gives."""
+
+    def __init__(self, kind, name):
+        self.named = kind, name
+
+    def __reduce__(self):
+        return getattr, self.named
+
+
+def test_a_member_of_an_enumeration_is_read_by_its_name_and_nothing_else_is():
+    member = _MEM_FORMAT_ENCODING.TORCH_PRESERVE_FORMAT
+    assert _Descriptions(io.BytesIO(pickle.dumps(ByName(_MEM_FORMAT_ENCODING, member.name)))).load() is member
+    for kind, name in ((Path, "touch"), (Path, "home"), (_MEM_FORMAT_ENCODING, "mro")):
+        with pytest.raises(ValueError, match=f"for '{name}', which describes no tensor"):
+            _Descriptions(io.BytesIO(pickle.dumps(ByName(kind, name)))).load()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pickle
 import warnings
+from enum import EnumMeta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -116,10 +117,21 @@ def _reader(folder: Path) -> Any:
     return Reader(folder)
 
 
+def _member(kind: Any, name: str) -> Any:
+    """Of an enumeration, as Python 3.11.0 to 3.11.3 write them: by `getattr`, which could name anything."""
+    if isinstance(kind, EnumMeta) and name in kind.__members__:
+        return kind[name]
+    raise ValueError(
+        f".metadata asks {kind!r:.100} for {name!r:.100}, which describes no tensor: it is not read"
+    )
+
+
 class _Descriptions(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         import torch  # noqa: PLC0415  heavy
 
+        if (module, name) == ("builtins", "getattr"):
+            return _member
         plain = (torch.dtype, torch.layout, torch.memory_format)
         if module == "torch" and isinstance(getattr(torch, name, None), plain):
             return getattr(torch, name)
